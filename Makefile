@@ -1,0 +1,110 @@
+# Holdfast. `make demo` shows it, `make test` checks it, `make help` lists the rest.
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+PREFIX  ?= /usr/local
+MODELS  ?= $(or $(HOLDFAST_MODELS),$(HOME)/.local/share/holdfast/models)
+SAN     ?=
+DEBUG   ?=
+VERSION := 0.1.0
+
+OS    := $(shell uname -s)
+ARCH  := $(shell uname -m)
+comma := ,
+# One build folder per compiler and sanitizer set, so that switching rebuilds nothing.
+B := build$(if $(filter-out gcc cc,$(notdir $(CC))),-$(notdir $(CC)))$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(DEBUG),-debug)
+
+PKGS     := jansson libpcre2-8 libmicrohttpd libcurl sqlite3 libzstd libxxhash libedit
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+
+WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wmissing-prototypes -Wvla -Werror
+STRICT := -Wconversion
+CFLAGS ?= -O2 -g
+CFLAGS_ALL = -std=c17 $(CFLAGS) -ffp-contract=off -fno-math-errno -fPIC -D_FILE_OFFSET_BITS=64 -D_DEFAULT_SOURCE \
+	-DHOLDFAST_VERSION='"$(VERSION)"' -Isrc -Iinclude -I. $(WARN) \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all) \
+	$(if $(DEBUG),-O0 -DHOLDFAST_DEBUG) $(PKG_CFLAGS)
+LDLIBS = $(PKG_LIBS) -lpthread -lm $(if $(SAN),-fsanitize=$(SAN))
+
+OS_SKIP := $(if $(filter Darwin,$(OS)),src/base/os_linux.c,src/base/os_macos.c)
+SRC     := $(filter-out $(OS_SKIP),$(wildcard src/*/*.c)) $(wildcard gen/*.c)
+LIB_SRC := $(filter-out src/cmd/%,$(SRC))
+LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
+CMD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard src/cmd/*.c) $(wildcard src/main.c))
+
+.PHONY: all lib demo test test-unit check bench fuzz install deps models clean help format
+all: $(B)/holdfast $(B)/libholdfast.so
+
+lib: $(B)/libholdfast.a
+$(B)/libholdfast.a: $(LIB_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+$(B)/libholdfast.so: $(LIB_OBJ)
+	$(CC) -shared -o $@ $^ $(LDLIBS)
+$(B)/holdfast: $(CMD_OBJ) $(B)/libholdfast.a
+	$(CC) -o $@ $(CMD_OBJ) $(B)/libholdfast.a $(LDLIBS)
+
+# Instruction-set flags belong to one file each; everything else runs on any machine.
+ifneq ($(filter x86_64 amd64,$(ARCH)),)
+$(B)/src/kern/%_avx2.o:   KERN_FLAGS = -O3 -mavx2 -mfma -mf16c
+$(B)/src/kern/%_avx512.o: KERN_FLAGS = -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma -mf16c -mprefer-vector-width=512
+endif
+$(B)/src/kern/%_scalar.o: KERN_FLAGS = -O2
+$(B)/src/kern/%.o: STRICT =
+$(B)/gen/%.o: STRICT =
+
+$(B)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(STRICT) $(KERN_FLAGS) -MMD -MP -c -o $@ $<
+
+# Tests: every tests/unit/*.c and tests/kernels/*.c is one cmocka program.
+TEST_SRC := $(wildcard tests/unit/*.c tests/kernels/*.c)
+TEST_BIN := $(TEST_SRC:%.c=$(B)/%)
+$(B)/tests/%: tests/%.c $(B)/libholdfast.a Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -Wno-missing-prototypes -MMD -MP -o $@ $< $(B)/libholdfast.a $(LDLIBS) -lcmocka
+
+tests-build: $(B)/holdfast $(TEST_BIN)
+test: tests-build
+	@tools/run_tests.sh $(B) all
+test-unit: tests-build
+	@tools/run_tests.sh $(B) unit
+
+# Style, include rules and sizes: what CI checks besides the tests.
+check:
+	@python3 tools/check_tree.py
+	@clang-format --dry-run -Werror $$(git ls-files 'src/*.[ch]' 'include/*.h' 'tests/*.[ch]')
+format:
+	clang-format -i $$(git ls-files 'src/*.[ch]' 'include/*.h' 'tests/*.[ch]')
+
+deps:
+	@tools/deps.sh
+models:
+	@tools/models.sh "$(MODELS)"
+demo:
+	@tools/demo.sh "$(MODELS)"
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 755 $(B)/holdfast $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 include/holdfast.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(B)/libholdfast.a $(DESTDIR)$(PREFIX)/lib/
+	install -m 755 $(B)/libholdfast.so $(DESTDIR)$(PREFIX)/lib/
+	sed -e 's|@PREFIX@|$(PREFIX)|;s|@VERSION@|$(VERSION)|' tools/holdfast.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/holdfast.pc
+
+clean:
+	rm -rf build build-*
+help:
+	@echo "make            build $(B)/holdfast and libholdfast"
+	@echo "make demo       install what is missing, build, fetch a small model, ask it a question"
+	@echo "make test       every test that runs in under 15 minutes on 2 cores"
+	@echo "make deps       install the libraries and tools that the build needs"
+	@echo "make models     fetch the models that tests and benches use"
+	@echo "make check      style, include rules, file and function sizes"
+	@echo "make bench      speed of this build; make bench-peers: beside llama.cpp"
+	@echo "make fuzz       libFuzzer targets (clang), FUZZ_SECONDS each"
+	@echo "make install    DESTDIR= PREFIX="
+	@echo "  CC=clang, SAN=address,undefined, DEBUG=1 build into folders of their own"
+
+-include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(TEST_BIN:%=%.d)

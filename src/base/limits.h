@@ -1,0 +1,37 @@
+/* Every limit on input in one place. A limit is what we refuse to go beyond, with an error that
+ * names it; it is never a silent cut. */
+#ifndef HOLDFAST_BASE_LIMITS_H
+#define HOLDFAST_BASE_LIMITS_H
+
+enum {
+    /* GGUF container (spec/gguf.md 3) */
+    LIMIT_GGUF_NAME = 64,        /* bytes of a tensor name, NUL included */
+    LIMIT_GGUF_ARRAY = 1 << 30,  /* elements */
+    LIMIT_GGUF_STRING = 1 << 30, /* bytes */
+    LIMIT_GGUF_SHARDS = 1024,
+    LIMIT_GGUF_KEYS = 1 << 16,
+    LIMIT_GGUF_TENSORS = 1 << 20,
+
+    /* model */
+    LIMIT_LAYERS = 512,
+    LIMIT_EXPERTS = 1024,
+    LIMIT_VOCAB = 1 << 22,
+    LIMIT_DIM = 1 << 20,
+    LIMIT_HEADS = 1024,
+    LIMIT_HEAD_DIM = 1024,
+
+    /* text */
+    LIMIT_PROMPT_BYTES = 64 << 20,
+    LIMIT_TEMPLATE_BYTES = 1 << 20,
+    LIMIT_TEMPLATE_DEPTH = 100,
+    LIMIT_TEMPLATE_STEPS = 4000000,
+    LIMIT_TEMPLATE_OUTPUT = 64 << 20,
+    LIMIT_JSON_BYTES = 64 << 20,
+    LIMIT_JSON_DEPTH = 128,
+    LIMIT_SCHEMA_BYTES = 1 << 20,
+    LIMIT_SCHEMA_DEPTH = 64,
+    LIMIT_GRAMMAR_BYTES = 1 << 20,
+    LIMIT_GRAMMAR_STATES = 1 << 20
+};
+
+#endif

@@ -1,0 +1,137 @@
+/* Threads that run one function together and wait for each other.
+ * A generation counter starts a phase, a second counter ends it. Between phases a worker spins
+ * for SPIN_NS and then sleeps on a condition variable, so that an idle program uses no CPU. */
+#include "base/pool.h"
+#include "base/mem.h"
+#include "base/os.h"
+
+#include <pthread.h>
+
+enum { SPIN_NS = 200000, SPINS_PER_CLOCK = 64 };
+
+struct pool {
+    int n;
+    bool pin;
+    _Alignas(64) atomic_uint generation; /* a phase has begun */
+    _Alignas(64) atomic_int running;     /* workers still in this phase */
+    _Alignas(64) atomic_int sleepers;
+    void (*fn)(void *ctx, int worker);
+    void *ctx;
+    atomic_bool stop;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    pthread_t *threads;
+    struct worker {
+        struct pool *pool;
+        int index;
+    } * workers;
+};
+
+static inline void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static bool spin_for(struct pool *p, unsigned seen) {
+    uint64_t until = os_now_ns() + SPIN_NS;
+    do {
+        for (int i = 0; i < SPINS_PER_CLOCK; i++) {
+            if (atomic_load_explicit(&p->generation, memory_order_acquire) != seen) return true;
+            relax();
+        }
+    } while (os_now_ns() < until);
+    return false;
+}
+
+static void sleep_for(struct pool *p, unsigned seen) {
+    pthread_mutex_lock(&p->lock);
+    atomic_fetch_add(&p->sleepers, 1);
+    while (atomic_load(&p->generation) == seen) pthread_cond_wait(&p->wake, &p->lock);
+    atomic_fetch_sub(&p->sleepers, 1);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void *worker_main(void *arg) {
+    struct worker *w = arg;
+    struct pool *p = w->pool;
+    if (p->pin) os_pin_thread(w->index);
+    for (unsigned seen = 0;; seen++) {
+        if (!spin_for(p, seen)) sleep_for(p, seen);
+        if (atomic_load(&p->stop)) return NULL;
+        p->fn(p->ctx, w->index);
+        atomic_fetch_sub_explicit(&p->running, 1, memory_order_release);
+    }
+}
+
+static void begin(struct pool *p) {
+    atomic_fetch_add(&p->generation, 1);
+    if (atomic_load(&p->sleepers) == 0) return;
+    pthread_mutex_lock(&p->lock);
+    pthread_cond_broadcast(&p->wake);
+    pthread_mutex_unlock(&p->lock);
+}
+
+struct pool *pool_open(int n_threads, bool pin, struct err *e) {
+    if (n_threads < 1) n_threads = 1;
+    struct pool *p = mem_aligned(sizeof *p);
+    size_t others = (size_t)n_threads - 1;
+    if (!p) {
+        err_nomem(e, "the thread pool", sizeof *p);
+        return NULL;
+    }
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->wake, NULL);
+    p->n = 1;
+    p->pin = pin;
+    p->threads = mem_calloc(others, sizeof *p->threads);
+    p->workers = mem_calloc(others, sizeof *p->workers);
+    if (!p->threads || !p->workers) {
+        err_nomem(e, "the thread pool", others * sizeof *p->workers);
+        pool_close(p);
+        return NULL;
+    }
+    if (pin) os_pin_thread(0);
+    for (size_t i = 0; i < others; i++) {
+        p->workers[i] = (struct worker){p, (int)i + 1};
+        if (pthread_create(&p->threads[i], NULL, worker_main, &p->workers[i]) != 0) {
+            err_set(e, ERR_IO, "cannot start thread %d of %d; try fewer with -t", (int)i + 2,
+                    n_threads);
+            pool_close(p);
+            return NULL;
+        }
+        p->n++;
+    }
+    return p;
+}
+
+void pool_close(struct pool *p) {
+    if (!p) return;
+    atomic_store(&p->stop, true);
+    begin(p);
+    for (int i = 0; i < p->n - 1; i++) pthread_join(p->threads[i], NULL);
+    pthread_mutex_destroy(&p->lock);
+    pthread_cond_destroy(&p->wake);
+    mem_free(p->threads);
+    mem_free(p->workers);
+    mem_free_aligned(p);
+}
+
+int pool_threads(const struct pool *p) {
+    return p->n;
+}
+
+void pool_run(struct pool *p, void (*fn)(void *ctx, int worker), void *ctx) {
+    if (p->n == 1) {
+        fn(ctx, 0);
+        return;
+    }
+    p->fn = fn;
+    p->ctx = ctx;
+    atomic_store_explicit(&p->running, p->n - 1, memory_order_relaxed);
+    begin(p);
+    fn(ctx, 0);
+    while (atomic_load_explicit(&p->running, memory_order_acquire) != 0) relax();
+}

@@ -1,0 +1,49 @@
+/* Grammars: JSON Schema, GBNF, regex and choices compiled to one pushdown automaton whose
+ * alphabet is bytes and token ids, and masks over a vocabulary. A struct grammar is immutable and
+ * may be shared between threads; a struct grammar_state belongs to one sequence. */
+#ifndef HOLDFAST_SAMPLE_GRAMMAR_H
+#define HOLDFAST_SAMPLE_GRAMMAR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/str.h"
+#include "text/vocab.h"
+
+struct grammar;
+struct grammar_state;
+struct grammar_vocab; /* the trie over a vocabulary and the cached masks; one per model */
+
+/* Compilers. Positions in e are byte offsets in the source. */
+struct grammar *grammar_from_gbnf(struct str source, struct err *e);
+struct grammar *grammar_from_regex(struct str pattern, struct err *e);
+struct grammar *grammar_from_choices(const struct str *choice, size_t n, struct err *e);
+/* strict: what is not supported is refused by name and path; otherwise it is widened there and
+ * reported, one line each, in notes (may be NULL). */
+struct grammar *grammar_from_schema(struct str schema, bool strict, struct buf *notes,
+                                    struct err *e);
+void grammar_free(struct grammar *g);
+
+struct grammar_vocab *grammar_vocab_new(const struct vocab *v, struct err *e);
+void grammar_vocab_free(struct grammar_vocab *gv);
+
+/* A position in a grammar. gv NULL: bytes only (checking text). */
+struct grammar_state *grammar_start(const struct grammar *g, struct grammar_vocab *gv,
+                                    struct err *e);
+void grammar_end(struct grammar_state *s);
+/* Feeds bytes; false at the first byte that is not allowed, *accepted = bytes taken before it. */
+bool grammar_bytes(struct grammar_state *s, struct str bytes, size_t *accepted);
+bool grammar_token(struct grammar_state *s, int32_t id); /* false: not allowed, state unchanged */
+bool grammar_done(const struct grammar_state *s);        /* what was fed is a complete member */
+/* Sets bit id of mask (vocab_size bits, 32 per word) for every allowed token; end-of-generation
+ * tokens are allowed exactly when done. */
+bool grammar_mask(struct grammar_state *s, uint32_t *mask);
+/* Bytes that must come next whatever is sampled (may be empty). */
+bool grammar_forced(struct grammar_state *s, struct buf *out);
+/* Takes back the last n tokens. */
+bool grammar_rollback(struct grammar_state *s, size_t n);
+size_t grammar_memory(const struct grammar_state *s);
+
+#endif
