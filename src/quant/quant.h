@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/err.h"
+#include "quant/half.h" /* quant_f16_to_f32 and its three siblings */
 
 /* Numbers are those of the file format (spec/gguf.md 5). ORDER QT: quant/types.c */
 enum quant_type {
@@ -37,7 +37,7 @@ struct quant_info {
     int bytes;        /* bytes per block */
     /* Decodes n elements (a multiple of block). NULL: this build refuses the type by name. */
     void (*decode)(const void *blocks, float *out, int64_t n);
-    /* Encodes n elements; NULL where we do not quantize to the type. */
+    /* Encodes n finite elements; NULL where we do not quantize to the type. */
     void (*encode)(const float *x, void *blocks, int64_t n);
 };
 
@@ -47,13 +47,6 @@ const struct quant_info *quant_info(int type);
 int quant_by_name(const char *name);
 /* Bytes of n elements; n must be a multiple of the type's block. */
 size_t quant_row_bytes(int type, int64_t n);
-
-/* Exact conversions between f16/bf16 bit patterns and float; f32 to f16/bf16 rounds to nearest
- * even. */
-float quant_f16_to_f32(uint16_t h);
-uint16_t quant_f32_to_f16(float f);
-float quant_bf16_to_f32(uint16_t h);
-uint16_t quant_f32_to_bf16(float f);
 
 /* A view of stored numbers. dim[0] is the contiguous one; a matrix [in, out] has dim[1] = out
  * rows of dim[0] elements. Missing dimensions are 1. The memory belongs to the file's mapping. */
