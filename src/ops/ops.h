@@ -47,11 +47,13 @@ struct act {
     size_t q_cap, packed_cap;
 };
 
-/* A stored matrix with its optional companions. dim = [in, out] or [in, out, n_expert]. */
+/* A stored matrix with its optional companions. dim = [in, out] or [in, out, n_expert]; expert e
+ * begins expert_rows * e rows behind the first (more than dim[1] in a view of a fused tensor). */
 struct weight {
-    const struct tensor *w;     /* NULL: absent */
-    const struct tensor *bias;  /* f32 [out] or [out, n_expert] */
-    const struct tensor *scale; /* f32 [1] or [n_expert], on the result before the bias */
+    const struct tensor *w; /* NULL: absent */
+    const float *bias;      /* (out) or (n_expert, expert_rows), or NULL */
+    const float *scale;     /* (1) or (n_expert), on the result before the bias, or NULL */
+    int64_t expert_rows;
 };
 
 /* ---- batch --------------------------------------------------------------------------------*/
@@ -72,11 +74,11 @@ struct batch {
 /* ---- op arguments -------------------------------------------------------------------------*/
 enum ops_act { OPS_SILU, OPS_GELU, OPS_RELU2, OPS_SWIGLU_OAI }; /* ORDER ACT: kern.h */
 
-struct op_linear { /* out[r] (+)= scale * (W x[r]) */
+struct op_linear { /* out[r] = scale * (W x[r]), or out[r] += ... */
     struct weight w;
     float *out;
     int64_t out_ld;
-    bool add;    /* out += instead of out = */
+    bool add;
     float scale; /* 1 for none */
 };
 
@@ -109,8 +111,8 @@ struct op_attn {
 
 enum moe_gating { MOE_SOFTMAX = 1, MOE_SIGMOID = 2, MOE_SOFTMAX_TOP = 3, MOE_SQRT_SOFTPLUS = 4 };
 struct op_moe {
-    struct weight router, gate, up, down, gate_up; /* gate_up: both in one, or absent */
-    const float *select_bias;                      /* (n_expert) or NULL */
+    struct weight router, gate, up, down;
+    const float *select_bias; /* (n_expert) or NULL */
     int n_expert, n_used, n_ff;
     enum moe_gating gating;
     bool norm;
@@ -133,15 +135,14 @@ struct backend {
     void (*act_free)(struct backend *b, struct act *a);
 
     /* out[r] = scale * table[token[r]] */
-    void (*embed)(struct backend *b, const struct tensor *table, const int32_t *token, int n,
-                  float scale, float *out, int64_t ld);
-    /* out.x[r] = RMS(x[r]) * w; w f32 [n] */
-    void (*norm)(struct backend *b, const float *x, int64_t ld, const float *w, float eps,
-                 struct act *out);
+    void (*embed)(struct backend *b, const struct tensor *table, const int32_t *token, float scale,
+                  struct act *out);
+    /* out.x[r] = RMS(x[rows[r]]) * w for r < out->n_rows; w f32 [n]; rows NULL: all, in order */
+    void (*norm)(struct backend *b, const struct act *x, const int32_t *rows, const float *w,
+                 float eps, struct act *out);
     /* All jobs read the same input. */
     void (*linear)(struct backend *b, struct act *in, const struct op_linear *jobs, int n_jobs);
-    /* out = act(gate in) * (up in); up.w NULL: out = act(gate in). fused gate|up rows: up.w ==
-     * gate.w with dim[1] = 2 * out->n, first half gate. */
+    /* out = act(gate in) * (up in) */
     void (*glu)(struct backend *b, struct act *in, struct weight gate, struct weight up,
                 enum ops_act act, struct act *out);
     /* Angles for the rows of a batch; specs stay valid until the next call. */
@@ -150,8 +151,8 @@ struct backend {
     /* Norms, rope, store of k and v, attention. */
     void (*attn)(struct backend *b, const struct op_attn *a);
     void (*moe)(struct backend *b, struct act *in, const struct op_moe *m);
-    /* x = x + scale * y over n_rows rows */
-    void (*add)(struct backend *b, float *x, const float *y, float scale, int n_rows, int64_t n);
+    /* x = x + scale * y */
+    void (*add)(struct backend *b, struct act *x, const struct act *y, float scale);
     void (*softcap)(struct backend *b, float *x, float cap, int64_t n);
 };
 
