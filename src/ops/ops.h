@@ -124,12 +124,18 @@ struct op_moe {
     float out_scale;
 };
 
+struct ops_need { /* the largest of each over all layers; 0 where there is none */
+    int n_rows, n_embd, n_head, n_kv, head_dim;
+    int n_expert, n_used, n_ff_expert;
+    int64_t n_ctx;
+};
+
 struct backend {
     const char *name;
     void *self;
     void (*close)(struct backend *b);
-    /* Reserves every buffer for batches of n_rows rows; nothing is allocated afterwards. */
-    bool (*reserve)(struct backend *b, int n_rows, struct err *e);
+    /* Reserves every buffer for batches up to this size; nothing is allocated afterwards. */
+    bool (*reserve)(struct backend *b, const struct ops_need *need, struct err *e);
 
     bool (*act_alloc)(struct backend *b, struct act *a, int n_rows, int64_t n, struct err *e);
     void (*act_free)(struct backend *b, struct act *a);
