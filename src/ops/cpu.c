@@ -33,12 +33,8 @@ static void act_free(struct backend *b, struct act *a) {
 }
 
 struct kern_cols cpu_cols(const struct act *a) {
-    return (struct kern_cols){.n_cols = a->n_rows,
-                              .k = a->n,
-                              .f32 = a->x,
-                              .ld = a->ld,
-                              .q = a->q,
-                              .packed = a->packed};
+    return (struct kern_cols){
+        .n_cols = a->n_rows, .k = a->n, .f32 = a->x, .ld = a->ld, .q = a->q, .packed = a->packed};
 }
 
 /* ---- phases that work on rows of activations ---------------------------------------------- */
@@ -212,7 +208,9 @@ int64_t cpu_chunk(const struct cpu *c, int64_t units) {
     return chunk < 1 ? 1 : chunk;
 }
 
-static bool is_quantized(const struct weight *w) { return quant_info(w->w->type)->block > 1; }
+static bool is_quantized(const struct weight *w) {
+    return quant_info(w->w->type)->block > 1;
+}
 
 static void linear(struct backend *b, struct act *in, const struct op_linear *jobs, int n_jobs) {
     struct linear_phase p = {.c = cpu_of(b), .jobs = jobs, .n_jobs = n_jobs};
@@ -227,15 +225,6 @@ static void linear(struct backend *b, struct act *in, const struct op_linear *jo
     pool_tasks_reset(&p.tasks, p.first[n_jobs], cpu_chunk(p.c, p.first[n_jobs]));
     pool_run(p.c->pool, linear_worker, &p);
 }
-
-struct glu_phase {
-    struct cpu *c;
-    struct pool_tasks tasks;
-    struct kern_cols cols;
-    struct weight gate, up;
-    enum kern_act act;
-    struct act *out;
-};
 
 void cpu_glu_rows(struct cpu *c, const struct cpu_glu *g, int64_t row0, int64_t n, int worker) {
     float *gate = c->workers[worker].tmp, *up = gate + g->cols.n_cols * n;

@@ -1,5 +1,5 @@
-/* The CPU backend from inside: what its files share. cpu.c owns the struct and every op but
- * attention; cpu_attn.c owns rope tables and attention with the fields under its name.
+/* The CPU backend from inside: what its files share. cpu.c owns the struct, the workers and the
+ * dense ops; cpu_attn.c and cpu_moe.c own the fields under their name.
  * Nothing here is allocated after reserve(). */
 #ifndef HOLDFAST_OPS_CPU_H
 #define HOLDFAST_OPS_CPU_H
@@ -9,6 +9,7 @@
 #include "ops/ops.h"
 
 enum {
+    CPU_UNIT = 32,        /* rows of weights in a unit of work */
     CPU_ROPE_SPECS = 8,   /* of one rope_prepare */
     CPU_ROPE_DIMS = 2048, /* sum of n_rot over those specs */
 };
@@ -19,12 +20,20 @@ struct cpu_rope {
     float *cs; /* (n_rows, n_rot) */
 };
 
+struct cpu_worker {
+    void *scratch; /* kern_scratch_bytes(max_k) */
+    float *tmp;    /* (2, n_rows, CPU_UNIT) */
+};
+
 struct cpu {
     struct backend b; /* b.self is this struct */
     struct pool *pool;
-    int n_threads;
     const struct kern *kern;
-    int n_rows; /* reserved */
+    struct cpu_worker *workers;
+    int64_t max_k; /* widest activations */
+    int n_rows;    /* reserved */
+
+    struct moe_buffers *moe; /* cpu_moe.c */
 
     /* cpu_attn.c */
     struct cpu_rope rope[CPU_ROPE_SPECS];
@@ -34,12 +43,39 @@ struct cpu {
     struct pool_tasks attn_tasks;
 };
 
-/* Called by the backend's reserve and close; reserve may be called again with more rows. */
-bool cpu_attn_reserve(struct cpu *c, int n_rows, struct err *e);
+static inline struct cpu *cpu_of(struct backend *b) {
+    return b->self;
+}
+
+/* The right-hand side of a matmul on these activations; cpu_quantize makes q and packed fresh. */
+struct kern_cols cpu_cols(const struct act *a);
+void cpu_quantize(struct cpu *c, struct act *a);
+/* y[col * y_ld + r] = row (row0 + r) of an expert's matrix times each column, r < n <= CPU_UNIT,
+ * with the weight's scale and bias. */
+void cpu_rows(struct cpu *c, const struct weight *w, int64_t expert, int64_t row0, int64_t n,
+              const struct kern_cols *cols, float *y, int64_t y_ld, int worker);
+/* Units that a worker takes at a time. */
+int64_t cpu_chunk(const struct cpu *c, int64_t units);
+
+struct cpu_glu { /* out[col] = act(gate x[col]) * (up x[col]) */
+    struct kern_cols cols;
+    struct weight gate, up;
+    int64_t expert;
+    enum kern_act act;
+    float *out; /* (n_cols, out_ld) */
+    int64_t out_ld;
+};
+void cpu_glu_rows(struct cpu *c, const struct cpu_glu *g, int64_t row0, int64_t n, int worker);
+
+/* Called by the backend's reserve and close; reserve may be called again with larger needs. */
+bool cpu_attn_reserve(struct cpu *c, const struct ops_need *need, struct err *e);
 void cpu_attn_free(struct cpu *c);
+bool cpu_moe_reserve(struct cpu *c, const struct ops_need *need, struct err *e);
+void cpu_moe_free(struct cpu *c);
 /* The ops of the backend table that cpu_attn.c implements. */
 void cpu_rope_prepare(struct backend *b, const struct batch *batch, const struct rope_spec *specs,
                       int n_specs);
 void cpu_attn(struct backend *b, const struct op_attn *a);
+void cpu_moe(struct backend *b, struct act *in, const struct op_moe *m);
 
 #endif

@@ -98,6 +98,7 @@ struct op_attn {
     float *q;     /* (n_rows, n_head * k_dim), changed in place */
     float *k, *v; /* (n_rows, n_kv * k_dim), (n_rows, n_kv * v_dim); NULL: reads kv only */
     float *out;   /* (n_rows, n_head * v_dim) */
+    int64_t q_ld, k_ld, v_ld, out_ld;
     const float *q_norm, *k_norm; /* (k_dim) RMS weights before rope, or NULL */
     bool v_norm;                  /* RMS without weight on each v head */
     float norm_eps;
@@ -109,7 +110,7 @@ struct op_attn {
     struct kv_layer kv;
 };
 
-enum moe_gating { MOE_SOFTMAX = 1, MOE_SIGMOID = 2, MOE_SOFTMAX_TOP = 3, MOE_SQRT_SOFTPLUS = 4 };
+enum moe_gating { MOE_SOFTMAX, MOE_SOFTMAX_TOP }; /* over all logits, or over the chosen ones */
 struct op_moe {
     struct weight router, gate, up, down;
     const float *select_bias; /* (n_expert) or NULL */
@@ -117,7 +118,6 @@ struct op_moe {
     enum moe_gating gating;
     bool norm;
     float scale; /* 0 or 1: none */
-    int n_group, n_group_used;
     enum ops_act act;
     float *out; /* (n_rows, out_ld), out += out_scale * result */
     int64_t out_ld;
