@@ -1,0 +1,7 @@
+/* Element-wise kernels: AVX-512. */
+#include "kern/elem.h"
+
+#if defined(__AVX512F__)
+#define ELEM_FILL kern_elem_avx512
+#include "kern/elem_tmpl.h"
+#endif

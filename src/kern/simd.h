@@ -1,0 +1,225 @@
+/* Vectors of VL floats for kernels that are written once and compiled at every level: VL is 1
+ * (scalar), 8 (AVX2) or 16 (AVX-512), picked by the flags of the including file. Each operation
+ * is one IEEE operation per lane, so all levels give the same bits. Sums over a row always run
+ * in 16 lanes (element i to lane i % 16) and add as l+8, l+4, l+2, l+1; V16 vectors make 16.
+ * size: the same short list of operations for each instruction set, side by side. */
+#ifndef HOLDFAST_KERN_SIMD_H
+#define HOLDFAST_KERN_SIMD_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+enum { VL = 16 };
+typedef __m512 vf;
+typedef __mmask16 vmask;
+static inline vf v_set(float x) {
+    return _mm512_set1_ps(x);
+}
+static inline vf v_load(const float *p) {
+    return _mm512_loadu_ps(p);
+}
+static inline void v_store(float *p, vf x) {
+    _mm512_storeu_ps(p, x);
+}
+/* The first n lanes (0 < n < VL); the others read as 0 and are not written. */
+static inline vf v_load_n(const float *p, int64_t n) {
+    return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+static inline void v_store_n(float *p, int64_t n, vf x) {
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), x);
+}
+static inline vf v_add(vf a, vf b) {
+    return _mm512_add_ps(a, b);
+}
+static inline vf v_sub(vf a, vf b) {
+    return _mm512_sub_ps(a, b);
+}
+static inline vf v_mul(vf a, vf b) {
+    return _mm512_mul_ps(a, b);
+}
+static inline vf v_div(vf a, vf b) {
+    return _mm512_div_ps(a, b);
+}
+static inline vf v_fma(vf a, vf b, vf c) {
+    return _mm512_fmadd_ps(a, b, c);
+}
+/* a > b ? a : b, and b when either is NaN */
+static inline vf v_max(vf a, vf b) {
+    return _mm512_max_ps(a, b);
+}
+static inline vf v_min(vf a, vf b) {
+    return _mm512_min_ps(a, b);
+}
+static inline vmask v_less(vf a, vf b) {
+    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+}
+static inline vf v_select(vmask m, vf yes, vf no) {
+    return _mm512_mask_blend_ps(m, no, yes);
+}
+static inline vf v_abs(vf a) {
+    return _mm512_castsi512_ps(
+        _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x7fffffff)));
+}
+/* magnitude's bits with the sign of s */
+static inline vf v_sign(vf magnitude, vf s) {
+    __m512i top = _mm512_set1_epi32((int)0x80000000);
+    return _mm512_castsi512_ps(_mm512_or_si512(_mm512_castps_si512(magnitude),
+                                               _mm512_and_si512(_mm512_castps_si512(s), top)));
+}
+/* 2^n from V_ROUND + n, -126 <= n <= 127 */
+static inline vf v_pow2(vf n) {
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(n), 23),
+                                                _mm512_set1_epi32(0x3f800000)));
+}
+#elif defined(__AVX2__)
+#include <immintrin.h>
+enum { VL = 8 };
+typedef __m256 vf;
+typedef __m256 vmask;
+static inline vf v_set(float x) {
+    return _mm256_set1_ps(x);
+}
+static inline vf v_load(const float *p) {
+    return _mm256_loadu_ps(p);
+}
+static inline void v_store(float *p, vf x) {
+    _mm256_storeu_ps(p, x);
+}
+static inline __m256i v_first(int64_t n) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane);
+}
+static inline vf v_load_n(const float *p, int64_t n) {
+    return _mm256_maskload_ps(p, v_first(n));
+}
+static inline void v_store_n(float *p, int64_t n, vf x) {
+    _mm256_maskstore_ps(p, v_first(n), x);
+}
+static inline vf v_add(vf a, vf b) {
+    return _mm256_add_ps(a, b);
+}
+static inline vf v_sub(vf a, vf b) {
+    return _mm256_sub_ps(a, b);
+}
+static inline vf v_mul(vf a, vf b) {
+    return _mm256_mul_ps(a, b);
+}
+static inline vf v_div(vf a, vf b) {
+    return _mm256_div_ps(a, b);
+}
+static inline vf v_fma(vf a, vf b, vf c) {
+    return _mm256_fmadd_ps(a, b, c);
+}
+static inline vf v_max(vf a, vf b) {
+    return _mm256_max_ps(a, b);
+}
+static inline vf v_min(vf a, vf b) {
+    return _mm256_min_ps(a, b);
+}
+static inline vmask v_less(vf a, vf b) {
+    return _mm256_cmp_ps(a, b, _CMP_LT_OQ);
+}
+static inline vf v_select(vmask m, vf yes, vf no) {
+    return _mm256_blendv_ps(no, yes, m);
+}
+static inline vf v_abs(vf a) {
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
+}
+static inline vf v_sign(vf magnitude, vf s) {
+    return _mm256_or_ps(magnitude, _mm256_and_ps(_mm256_set1_ps(-0.0f), s));
+}
+static inline vf v_pow2(vf n) {
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(n), 23),
+                                                _mm256_set1_epi32(0x3f800000)));
+}
+#else
+enum { VL = 1 };
+typedef float vf;
+typedef int vmask;
+static inline vf v_set(float x) {
+    return x;
+}
+static inline vf v_load(const float *p) {
+    return *p;
+}
+static inline void v_store(float *p, vf x) {
+    *p = x;
+}
+static inline vf v_load_n(const float *p, int64_t n) {
+    return n ? *p : 0;
+}
+static inline void v_store_n(float *p, int64_t n, vf x) {
+    if (n) *p = x;
+}
+static inline vf v_add(vf a, vf b) {
+    return a + b;
+}
+static inline vf v_sub(vf a, vf b) {
+    return a - b;
+}
+static inline vf v_mul(vf a, vf b) {
+    return a * b;
+}
+static inline vf v_div(vf a, vf b) {
+    return a / b;
+}
+static inline vf v_fma(vf a, vf b, vf c) {
+    return fmaf(a, b, c);
+}
+static inline vf v_max(vf a, vf b) {
+    return a > b ? a : b;
+}
+static inline vf v_min(vf a, vf b) {
+    return a < b ? a : b;
+}
+static inline vmask v_less(vf a, vf b) {
+    return a < b;
+}
+static inline vf v_select(vmask m, vf yes, vf no) {
+    return m ? yes : no;
+}
+static inline uint32_t v_bits(vf a) {
+    uint32_t u;
+    memcpy(&u, &a, 4);
+    return u;
+}
+static inline vf v_from_bits(uint32_t u) {
+    vf a;
+    memcpy(&a, &u, 4);
+    return a;
+}
+static inline vf v_abs(vf a) {
+    return v_from_bits(v_bits(a) & 0x7fffffffu);
+}
+static inline vf v_sign(vf magnitude, vf s) {
+    return v_from_bits(v_bits(magnitude) | (v_bits(s) & 0x80000000u));
+}
+static inline vf v_pow2(vf n) {
+    return v_from_bits((v_bits(n) << 23) + 0x3f800000u);
+}
+#endif
+
+enum { V16 = 16 / VL };
+/* x + V_ROUND rounds |x| < 2^22 to an integer, which stands in the low bits. */
+#define V_ROUND 0x1.8p23f
+
+/* The sum of 16 lanes in the order that every level keeps. */
+static inline float v_sum16(const vf acc[V16]) {
+    float l[16];
+    for (int i = 0; i < V16; i++) v_store(l + i * VL, acc[i]);
+    for (int step = 8; step; step /= 2)
+        for (int i = 0; i < step; i++) l[i] += l[i + step];
+    return l[0];
+}
+static inline float v_max16(const vf acc[V16]) {
+    float l[16];
+    for (int i = 0; i < V16; i++) v_store(l + i * VL, acc[i]);
+    for (int step = 8; step; step /= 2)
+        for (int i = 0; i < step; i++) l[i] = l[i] > l[i + step] ? l[i] : l[i + step];
+    return l[0];
+}
+
+#endif
