@@ -11,6 +11,7 @@ enum {
     LIMIT_GGUF_SHARDS = 1024,
     LIMIT_GGUF_KEYS = 1 << 16,
     LIMIT_GGUF_TENSORS = 1 << 20,
+    LIMIT_GGUF_PROBES = 1024, /* in a hash table of names */
 
     /* model */
     LIMIT_LAYERS = 512,

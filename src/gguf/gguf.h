@@ -44,8 +44,10 @@ struct gguf_tensor {
     struct tensor t; /* data points into the mapping */
     int n_dims;
     int shard;
-    uint64_t bytes;
+    uint64_t offset, bytes; /* in the shard's data section */
 };
+
+const char *gguf_kind_name(enum gguf_kind kind); /* "u32", "string" ... */
 
 struct gguf; /* opaque: one or more shards */
 
@@ -59,6 +61,7 @@ void gguf_close(struct gguf *g);
 const char *gguf_path(const struct gguf *g);
 uint32_t gguf_version(const struct gguf *g);
 uint64_t gguf_file_bytes(const struct gguf *g); /* all shards */
+int gguf_n_shards(const struct gguf *g);
 uint64_t gguf_n_kv(const struct gguf *g);
 const struct gguf_kv *gguf_kv_at(const struct gguf *g, uint64_t i);
 const struct gguf_kv *gguf_find(const struct gguf *g, const char *key); /* NULL: absent */

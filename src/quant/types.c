@@ -7,6 +7,9 @@
 #include <stddef.h>
 #include <strings.h>
 
+/* Files are little-endian and blocks are read in place. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a little-endian machine is needed");
+
 /* ORDER QT. Ids that are missing here were removed from the format. */
 static const struct quant_info types[QUANT_TYPES] = {
     [QUANT_F32] = {"f32", 1, 4, decode_f32, encode_f32},
