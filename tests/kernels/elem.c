@@ -62,13 +62,13 @@ static double ulps(float got, double want, double floor_at) {
 
 static void activations_are_accurate(void **state) {
     (void)state;
-    /* The argument of gelu's sigmoid carries two roundings, so its far negative tail (results
-     * below |x| / 20) is held to an absolute error. */
+    /* The argument of gelu's sigmoid carries two roundings, so its negative tail (results
+     * below |x| / 4) is held to an absolute error. */
     static const struct {
         enum kern_act act;
         double limit, floor_of_x;
     } cases[] = {
-        {KERN_SILU, 3, 0}, {KERN_GELU, 3, 0.05}, {KERN_RELU2, 0.5, 0}, {KERN_SWIGLU_OAI, 3, 0.05}};
+        {KERN_SILU, 3, 0}, {KERN_GELU, 3, 0.25}, {KERN_RELU2, 0.5, 0}, {KERN_SWIGLU_OAI, 3, 0.25}};
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         double worst = 0;
         for (int i = -40000; i <= 40000; i++) {
