@@ -20,7 +20,6 @@ struct moe_spec {
     enum moe_gating gating;
     bool norm;
     float scale;
-    int n_group, n_group_used;
 };
 
 struct layer_spec {
@@ -63,7 +62,6 @@ struct layer {
     const float *ffn_norm, *ffn_post_norm;
     struct weight gate, up, down;
     struct weight router, gate_exps, up_exps, down_exps;
-    const float *select_bias;
     struct weight gate_sh, up_sh, down_sh;
     struct kv_layer kv;
 };

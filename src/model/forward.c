@@ -1,0 +1,97 @@
+/* The forward pass: one loop over layers. norm, mixer, norm, ffn, and the residual in between;
+ * which mixer and ffn is the layer_spec's business. */
+#include "model/forward.h"
+#include "base/fmath.h"
+
+static void (*const mixers[MIXER_COUNT])(struct model *, int, const struct batch *) = {
+    [MIXER_ATTN] = mixer_attn,
+};
+static void (*const ffns[FFN_COUNT])(struct model *, int) = {
+    [FFN_GLU] = ffn_glu,
+    [FFN_MOE] = ffn_moe,
+};
+
+void model_join(struct model *m, struct act *in, struct weight w, const float *post_norm) {
+    struct backend *b = m->b;
+    bool direct = post_norm == NULL;
+    const struct op_linear job = {.w = w,
+                                  .out = direct ? m->x.x : m->y.x,
+                                  .out_ld = direct ? m->x.ld : m->y.ld,
+                                  .add = direct,
+                                  .scale = direct ? m->c.residual_scale : 1};
+    b->linear(b, in, &job, 1);
+    if (direct) return;
+    b->norm(b, &m->y, NULL, post_norm, m->c.norm_eps, &m->h);
+    b->add(b, &m->x, &m->h, m->c.residual_scale);
+}
+
+static void set_rows(struct model *m, int n) {
+    struct act *const all[] = {&m->x, &m->h, &m->q, &m->k, &m->v, &m->mixed, &m->inner, &m->y};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        all[i]->n_rows = n;
+        all[i]->fresh = false;
+    }
+}
+
+/* Query temperature by position (spec/architectures.md E9). */
+static void set_q_scale(struct model *m, const struct batch *batch) {
+    const struct config *c = &m->c;
+    if (c->q_temp_scale == 0) return;
+    for (int s = 0; s < batch->n_seqs; s++) {
+        const struct batch_seq *q = &batch->seqs[s];
+        for (int i = 0; i < q->n; i++) {
+            double steps = (double)((q->pos + i) / c->q_temp_len) + 1;
+            m->q_scale[q->first + i] = (float)(1 + (double)c->q_temp_scale * fmath_log(steps));
+        }
+    }
+}
+
+static int rows_wanted(struct model *m, const struct batch *batch) {
+    int n = 0;
+    for (int r = 0; r < batch->n_rows; r++)
+        if (batch->want_logits[r]) m->rows[n++] = r;
+    return n;
+}
+
+const float *model_forward(struct model *m, const struct batch *batch, struct err *e) {
+    struct backend *b = m->b;
+    const struct config *c = &m->c;
+    if (batch->n_rows < 1 || batch->n_rows > m->n_ubatch) {
+        err_set(e, ERR_ARG, "a batch of %d rows, at most %d fit", batch->n_rows, m->n_ubatch);
+        return NULL;
+    }
+    int n_want = rows_wanted(m, batch);
+    if (n_want > m->n_logits) {
+        err_set(e, ERR_ARG, "%d rows want logits, at most %d fit", n_want, m->n_logits);
+        return NULL;
+    }
+    set_rows(m, batch->n_rows);
+    set_q_scale(m, batch);
+    b->rope_prepare(b, batch, c->rope, c->n_rope);
+    b->embed(b, m->g.embd.w, batch->token, c->embd_scale, &m->x);
+    for (int il = 0; il < c->n_layer; il++) {
+        const struct layer_spec *s = &c->layer[il];
+        const struct layer *l = &m->layers[il];
+        if (s->mixer != MIXER_NONE) {
+            b->norm(b, &m->x, NULL, l->attn_norm, c->norm_eps, &m->h);
+            mixers[s->mixer](m, il, batch);
+        }
+        if (s->ffn != FFN_NONE) {
+            b->norm(b, &m->x, NULL, l->ffn_norm, c->norm_eps, &m->h);
+            ffns[s->ffn](m, il);
+        }
+    }
+    if (n_want == 0) return m->logits;
+    m->final.n_rows = n_want;
+    b->norm(b, &m->x, m->rows, m->g.output_norm, c->norm_eps, &m->final);
+    const struct op_linear head = {
+        .w = m->g.head, .out = m->logits, .out_ld = c->n_vocab, .scale = c->logit_scale};
+    b->linear(b, &m->final, &head, 1);
+    if (c->final_softcap != 0)
+        b->softcap(b, m->logits, c->final_softcap, (int64_t)n_want * c->n_vocab);
+    return m->logits;
+}
+
+const float *model_hidden(const struct model *m) {
+    return m->final.x;
+}
