@@ -7,9 +7,10 @@
  *  super-block types (q2_k..q6_k, iq4_xs), per 256: I = sum s*sc*w*q and, with mins,
  *      M = sum s*m*q in int32; acc = fma(dw*d, (float)I, acc); acc = fma(-(dmin*d), (float)M, acc)
  *  32-wide types (q4_0 q4_1 q5_0 q5_1 q8_0 iq4_nl mxfp4), chunk j of 32 goes to lane j % 8:
- *      acc[j%8] = fma(dw * (d*s), (float)isum, acc[j%8]); with an offset m:
- *      acc[j%8] = fma(m * (d*s), (float)sum(q), acc[j%8]);
- *      the lanes add as ((0+4)+(2+6)) + ((1+5)+(3+7)) at the end of the row
+ *      lane[j%8] = fma(dw * (d*s), (float)isum, lane[j%8]); with an offset m:
+ *      lane[j%8] = fma(m * (d*s), (float)sum(q), lane[j%8]);
+ *      after every KERN_SEGMENT values and at the end of the row the lanes add as
+ *      ((0+4)+(2+6)) + ((1+5)+(3+7)) to acc and start again from 0
  *  nvfp4: two groups of 16 per chunk, in order, each like a 32-wide block, same lanes
  *  f32 f16 bf16: element i goes to lane i % 16 by fma; lanes add l, l+8 then l, l+4 then l, l+2
  *      then l, l+1.
@@ -49,7 +50,7 @@ struct kern_cols {
     const struct act_block *q; /* (n_cols, act_blocks(k)) */
     const void *packed;
 };
-enum { KERN_GEMV_COLS = 8 };
+enum { KERN_GEMV_COLS = 8, KERN_SEGMENT = 2048 };
 
 /* y[c * y_ld + r] = W[r] . x[c] for rows r in [row0, row1) and every column c.
  * rows: first row of the matrix. scratch: kern_scratch_bytes(k) bytes of the calling worker. */

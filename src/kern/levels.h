@@ -1,0 +1,24 @@
+/* What the translation units of each level put into the table. A level starts as a copy of the
+ * one below it, so each part sets only the slots that it has a better kernel for. Only kern.c
+ * calls these; a part whose instruction set the compiler lacks does not exist (KERN_X86). */
+#ifndef HOLDFAST_KERN_LEVELS_H
+#define HOLDFAST_KERN_LEVELS_H
+
+#include "kern/kern.h"
+
+#if defined(__x86_64__)
+#define KERN_X86 1
+#else
+#define KERN_X86 0
+#endif
+
+void kern_act_scalar(struct kern *k);
+void kern_matmul_scalar(struct kern *k);
+
+#if KERN_X86
+void kern_act_avx2(struct kern *k);
+void kern_matmul_avx2(struct kern *k);
+void kern_matmul_avx512(struct kern *k);
+#endif
+
+#endif
