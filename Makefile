@@ -33,7 +33,7 @@ LIB_SRC := $(filter-out src/cmd/%,$(SRC))
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 CMD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard src/cmd/*.c) $(wildcard src/main.c))
 
-.PHONY: all lib demo test test-unit check bench fuzz install deps models clean help format
+.PHONY: all lib demo test test-unit tests-build check bench bench-peers fuzz fuzz-build install deps models clean help format
 all: $(B)/holdfast $(B)/libholdfast.so
 
 lib: $(B)/libholdfast.a
@@ -84,6 +84,29 @@ models:
 	@tools/models.sh "$(MODELS)"
 demo:
 	@tools/demo.sh "$(MODELS)"
+
+$(B)/tools/%: tools/%.c $(B)/libholdfast.a Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -o $@ $< $(B)/libholdfast.a $(LDLIBS)
+bench: all $(B)/tools/membw
+	@echo "read bandwidth, GB/s (median, best): $$($(B)/tools/membw)"
+	$(B)/holdfast bench -m $(BENCH_MODEL) -p 512 -n 128 -d 0,4096
+bench-peers: all $(B)/tools/membw
+	@tools/bench_peers.py
+BENCH_MODEL ?= SmolLM2-135M-Instruct.Q4_1
+
+# libFuzzer targets. `make fuzz` runs each for FUZZ_SECONDS; crashes stay in build/fuzz.
+FUZZ_SECONDS ?= 300
+FUZZ_B   := build-clang-fuzzer-no-link-address-undefined
+FUZZERS  := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
+fuzz-build:
+	@$(MAKE) -s CC=clang SAN=fuzzer-no-link,address,undefined CFLAGS="-O1 -g" lib
+	@mkdir -p build/fuzz
+	@for f in $(FUZZERS); do \
+	    clang -std=c17 -O1 -g -D_DEFAULT_SOURCE -Isrc -Iinclude -I. -fsanitize=fuzzer,address,undefined \
+	        -o build/fuzz/$$f tests/fuzz/$$f.c $(FUZZ_B)/libholdfast.a $(LDLIBS) || exit 1; done
+fuzz: fuzz-build
+	@tools/run_fuzz.sh build/fuzz $(FUZZ_SECONDS) $(FUZZERS)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
