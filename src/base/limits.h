@@ -17,6 +17,7 @@ enum {
     LIMIT_LAYERS = 512,
     LIMIT_EXPERTS = 1024,
     LIMIT_VOCAB = 1 << 22,
+    LIMIT_MERGES = 1 << 24,
     LIMIT_DIM = 1 << 20,
     LIMIT_HEADS = 1024,
     LIMIT_HEAD_DIM = 1024,

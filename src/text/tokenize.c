@@ -1,0 +1,225 @@
+/* Text to token ids: cuts out the tokens that are matched verbatim, cuts the rest into words, and
+ * has each word merged (merge.c). A word that came up earlier in the same text is copied from the
+ * output. Owns the joined text of a call; nothing outlives the call. */
+#include "base/limits.h"
+#include "text/vocab_impl.h"
+
+#include <string.h>
+
+/* How much of what follows may become a token of each class. */
+struct reach {
+    size_t control; /* bytes: CONTROL and UNKNOWN tokens end within these */
+    size_t marker;  /* USER_DEFINED ones that look like markup for the model */
+};
+
+enum { CACHE_SLOTS = 8192, CACHE_MIN_TEXT = 4096, CACHE_MAX_WORD = 64 };
+
+/* An earlier word of the text and its ids in the output. */
+struct seen_word {
+    struct str text;
+    size_t at, n;
+};
+
+struct encoder {
+    const struct vocab *v;
+    struct tokens *out;
+    struct err *e;
+    struct merger merger;
+    struct buf escaped;     /* one word in the vocabulary's spelling */
+    struct seen_word *seen; /* (CACHE_SLOTS), NULL for short texts */
+    bool prefix;            /* the next word gets a space in front */
+};
+
+/* The longest token that is cut out at p; NULL: none. */
+static const struct cut_token *match_cut(const struct vocab *v, const char *p, size_t len,
+                                         struct reach reach) {
+    unsigned char first = (unsigned char)*p;
+    size_t lo = v->cut_from[first], hi = v->cut_from[first + 1];
+    const struct cut_token *best = NULL;
+    /* cut[lo..hi) begin with the depth bytes at p; a text that ends there comes first */
+    for (size_t depth = 1; lo < hi; depth++) {
+        const struct cut_token *c = &v->cut[lo];
+        if (c->text.len == depth) {
+            size_t within = vocab_is_control(v, c->id)          ? reach.control
+                            : v->flags[c->id] & TOKEN_IS_MARKER ? reach.marker
+                                                                : len;
+            if (depth <= within) best = c;
+            lo++;
+        }
+        if (depth == len) break;
+        unsigned char next = (unsigned char)p[depth];
+        size_t from = lo, to = hi;
+        while (from < to) { /* first with a byte >= next */
+            size_t mid = (from + to) / 2;
+            if ((unsigned char)v->cut[mid].text.p[depth] < next) from = mid + 1;
+            else to = mid;
+        }
+        lo = from, to = hi;
+        while (from < to) { /* first with a byte > next */
+            size_t mid = (from + to) / 2;
+            if ((unsigned char)v->cut[mid].text.p[depth] <= next) from = mid + 1;
+            else to = mid;
+        }
+        hi = from;
+    }
+    return best;
+}
+
+/* The word as the vocabulary writes it. False: no memory. */
+static bool escape(struct encoder *c, struct str w, bool prefix) {
+    struct buf *out = &c->escaped;
+    buf_clear(out);
+    if (prefix) buf_cstr(out, WORD_SPACE);
+    for (size_t i = 0; i < w.len; i++) {
+        if (c->v->kind == VOCAB_BYTE_BPE) buf_utf8(out, vocab_byte_char((unsigned char)w.p[i]));
+        else if (w.p[i] == ' ') buf_cstr(out, WORD_SPACE);
+        else buf_char(out, w.p[i]);
+    }
+    return !out->failed;
+}
+
+static bool encode_word(struct encoder *c, struct str w, bool prefix) {
+    const struct vocab *v = c->v;
+    bool bytes = v->kind == VOCAB_BYTE_BPE;
+    bool whole = bytes ? v->ignore_merges && w.len <= v->longest
+                       : v->kind == VOCAB_RAW_BPE && w.p[0] == '\n';
+    if ((whole || !bytes) && !escape(c, w, prefix)) return err_nomem(c->e, "a word", w.len);
+    int32_t id = whole ? vocab_find_plain(v, buf_view(&c->escaped)) : -1;
+    if (id >= 0 && id < v->n) return tokens_add(c->out, id) || err_nomem(c->e, "token ids", 0);
+    return merge_word(&c->merger, bytes ? w : buf_view(&c->escaped), c->out, c->e);
+}
+
+static bool on_word(void *ctx, struct str w) {
+    struct encoder *c = ctx;
+    bool prefix = c->prefix;
+    c->prefix = false;
+    if (prefix || !c->seen || w.len > CACHE_MAX_WORD) return encode_word(c, w, prefix);
+    struct seen_word *s = &c->seen[str_hash(w) % CACHE_SLOTS];
+    if (!str_eq(s->text, w)) {
+        size_t at = c->out->n;
+        if (!encode_word(c, w, false)) return false;
+        *s = (struct seen_word){w, at, c->out->n - at};
+        return true;
+    }
+    for (size_t i = 0; i < s->n; i++)
+        if (!tokens_add(c->out, c->out->id[s->at + i])) return err_nomem(c->e, "token ids", 0);
+    return true;
+}
+
+/* A stretch without cut tokens. */
+static bool encode_fragment(struct encoder *c, struct str text) {
+    c->prefix = c->v->add_space_prefix;
+    return pretok_split(c->v->words, text, on_word, c);
+}
+
+/* Spans joined to one text. */
+struct joined {
+    struct str text;
+    size_t *ends; /* (n): where each span ends in text */
+    const struct text_span *spans;
+    size_t n;
+    struct buf copy;
+};
+
+/* What a special token may cover from `at` on; advances the span. */
+static size_t special_reach(const struct joined *j, size_t at, size_t *span) {
+    while (*span < j->n && at >= j->ends[*span]) ++*span;
+    return *span < j->n && j->spans[*span].special ? j->ends[*span] - at : 0;
+}
+
+static bool is_space(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static bool encode_text(struct encoder *c, const struct joined *j, bool cut_markers) {
+    const struct vocab *v = c->v;
+    const char *p = j->text.p;
+    size_t len = j->text.len, from = 0, span = 0;
+    for (size_t at = 0; at < len;) {
+        unsigned char first = (unsigned char)p[at];
+        const struct cut_token *t = NULL;
+        if (v->cut_from[first] < v->cut_from[first + 1]) {
+            size_t special = special_reach(j, at, &span);
+            struct reach reach = {special, cut_markers ? len - at : special};
+            t = match_cut(v, p + at, len - at, reach);
+        }
+        if (!t) {
+            at++;
+            continue;
+        }
+        if (!encode_fragment(c, (struct str){p + from, at - from})) return false;
+        if (!tokens_add(c->out, t->id)) return err_nomem(c->e, "token ids", 0);
+        at += t->text.len;
+        if (v->flags[t->id] & TOKEN_STRIPS_RIGHT)
+            while (at < len && is_space(p[at])) at++;
+        from = at;
+    }
+    return encode_fragment(c, (struct str){p + from, len - from});
+}
+
+/* Appends text with every invalid byte as U+FFFD. */
+static void add_valid(struct buf *out, struct str text) {
+    for (size_t i = 0; i < text.len;) {
+        uint32_t cp;
+        i += utf8_decode(text.p + i, text.len - i, &cp);
+        buf_utf8(out, cp);
+    }
+}
+
+/* Byte-level and raw BPE work on code points, so invalid bytes become U+FFFD here; SPM has a token
+ * for every byte and keeps them. */
+static bool join(const struct vocab *v, struct joined *j, struct err *e) {
+    size_t total = 0;
+    for (size_t i = 0; i < j->n; i++) {
+        if (j->spans[i].text.len > LIMIT_PROMPT_BYTES - total)
+            return err_set(e, ERR_LIMIT, "the text is longer than the limit of %d bytes",
+                           LIMIT_PROMPT_BYTES);
+        total += j->spans[i].text.len;
+    }
+    j->ends = mem_array(j->n + 1, sizeof *j->ends);
+    if (!j->ends) return err_nomem(e, "text spans", j->n * sizeof *j->ends);
+    bool copied = j->n != 1;
+    for (size_t i = 0; i < j->n; i++) {
+        struct str t = j->spans[i].text;
+        if (v->kind != VOCAB_SPM && !utf8_valid(t.p, t.len)) {
+            copied = true;
+            add_valid(&j->copy, t);
+        } else if (copied) {
+            buf_str(&j->copy, t);
+        }
+        j->ends[i] = copied ? j->copy.len : t.len;
+    }
+    if (j->copy.failed) return err_nomem(e, "the joined text", total);
+    j->text = copied ? buf_view(&j->copy) : j->spans[0].text;
+    return true;
+}
+
+static bool tokenize(const struct vocab *v, const struct text_span *spans, size_t n,
+                     bool add_special, bool cut_markers, struct tokens *out, struct err *e) {
+    struct encoder c = {.v = v, .out = out, .e = e, .merger = {.v = v}};
+    struct joined j = {.spans = spans, .n = n};
+    bool ok = join(v, &j, e);
+    if (ok && j.text.len >= CACHE_MIN_TEXT)
+        c.seen = mem_calloc(CACHE_SLOTS, sizeof *c.seen); /* without it: slower, not wrong */
+    const struct vocab_special *s = &v->special;
+    if (ok && add_special && s->add_bos && s->bos >= 0) ok = tokens_add(out, s->bos);
+    ok = ok && encode_text(&c, &j, cut_markers);
+    if (ok && add_special && s->add_eos && s->eos >= 0) ok = tokens_add(out, s->eos);
+    merge_free(&c.merger);
+    buf_free(&c.escaped);
+    buf_free(&j.copy);
+    mem_free(c.seen);
+    mem_free(j.ends);
+    return ok;
+}
+
+bool vocab_tokenize(const struct vocab *v, struct str text, bool add_special, bool parse_special,
+                    struct tokens *out, struct err *e) {
+    struct text_span span = {text, parse_special};
+    return tokenize(v, &span, 1, add_special, true, out, e);
+}
+
+bool vocab_tokenize_spans(const struct vocab *v, const struct text_span *spans, size_t n,
+                          bool add_special, struct tokens *out, struct err *e) {
+    return tokenize(v, spans, n, add_special, false, out, e);
+}
