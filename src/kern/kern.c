@@ -37,7 +37,7 @@ static const struct level {
 } levels[] = {
     {"scalar", always, {kern_elem_scalar, kern_act_scalar, kern_matmul_scalar}},
 #if KERN_X86
-    {"avx2", has_avx2, {kern_elem_avx2}},
+    {"avx2", has_avx2, {kern_elem_avx2, kern_act_avx2, kern_matmul_avx2}},
     {"avx512", has_avx512, {kern_elem_avx512}},
 #endif
 };

@@ -24,7 +24,8 @@ struct panel {
     union {
         struct {                                             /* super-block types */
             int16_t scale[KERN_SEGMENT / 16][PANEL_ROWS][2]; /* of a group of 16, twice */
-            int16_t min[PANEL_CHUNKS][PANEL_ROWS][2];        /* mins of its two groups of 16 */
+            int16_t min[PANEL_CHUNKS][PANEL_ROWS]
+                       [2]; /* mins (scales where codes have an offset) of a chunk's two groups */
             float block_d[PANEL_BLOCKS][PANEL_ROWS], block_dmin[PANEL_BLOCKS][PANEL_ROWS];
         };
         struct { /* 32-wide types; nvfp4 has two d per chunk */
