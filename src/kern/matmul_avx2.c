@@ -1,11 +1,11 @@
 /* The AVX2 matmuls: what each type is made of, and its products from the templates of
- * gemv_avx2.h, gemm_avx2.h and dense_avx2.h. */
+ * gemv_avx2_tmpl.h, gemm_avx2_tmpl.h and dense_avx2_tmpl.h. */
 #include "kern/levels.h"
 
 #if defined(__AVX2__)
-#include "kern/dense_avx2.h"
-#include "kern/gemm_avx2.h"
-#include "kern/gemv_avx2.h"
+#include "kern/dense_avx2_tmpl.h"
+#include "kern/gemm_avx2_tmpl.h"
+#include "kern/gemv_avx2_tmpl.h"
 
 #define MATMUL(type, body)                                                                         \
     static void matmul_##type(const void *rows, size_t row_bytes, int64_t row0, int64_t row1,      \

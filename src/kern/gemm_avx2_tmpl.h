@@ -1,11 +1,11 @@
 /* AVX2 products of many columns: 16 rows of a segment are unpacked once into a panel, then tiles
  * of 16 rows x 4 columns run over the packed activations, lane = row. The kernels are templates
- * over a type's unpack, as in gemv_avx2.h. Registers are named, because GCC keeps arrays of
+ * over a type's unpack, as in gemv_avx2_tmpl.h. Registers are named, because GCC keeps arrays of
  * vectors in memory. */
-#ifndef HOLDFAST_KERN_GEMM_AVX2_H
-#define HOLDFAST_KERN_GEMM_AVX2_H
+#ifndef HOLDFAST_KERN_GEMM_AVX2_TMPL_H
+#define HOLDFAST_KERN_GEMM_AVX2_TMPL_H
 
-#include "kern/gemv_avx2.h"
+#include "kern/gemv_avx2_tmpl.h"
 #include "kern/panel.h"
 
 enum { TILE_COLS = 4 };

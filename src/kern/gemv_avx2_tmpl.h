@@ -1,8 +1,8 @@
 /* AVX2 products of up to KERN_GEMV_COLS columns, row after row: a row's blocks are unpacked once
  * and meet every column. The kernels are templates over a type's unpack; the kinds below are
  * compile-time constants of their callers. The bits are those of matmul_scalar.c. */
-#ifndef HOLDFAST_KERN_GEMV_AVX2_H
-#define HOLDFAST_KERN_GEMV_AVX2_H
+#ifndef HOLDFAST_KERN_GEMV_AVX2_TMPL_H
+#define HOLDFAST_KERN_GEMV_AVX2_TMPL_H
 
 #include "kern/kern.h"
 #include "kern/unpack_avx2.h"
