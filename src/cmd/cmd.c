@@ -11,9 +11,9 @@
 
 /* ORDER VERB */
 const struct verb *const cmd_verbs[] = {
-    NULL, /* rows: &verb_run, ... */
+    &verb_show,
 };
-const int cmd_n_verbs = (int)(sizeof cmd_verbs / sizeof *cmd_verbs) - 1;
+const int cmd_n_verbs = (int)(sizeof cmd_verbs / sizeof *cmd_verbs);
 
 static void log_to_stderr(void *ctx, enum log_level level, const char *text) {
     static const char *const name[] = {"error", "warning", "note", "debug"};
