@@ -48,6 +48,10 @@ int quant_by_name(const char *name);
 /* Bytes of n elements; n must be a multiple of the type's block. */
 size_t quant_row_bytes(int type, int64_t n);
 
+/* Writes n made-up elements of a decodable type: mean about 0, standard deviation about std. */
+struct rng;
+void quant_random(int type, float std, struct rng *r, void *blocks, int64_t n);
+
 /* A view of stored numbers. dim[0] is the contiguous one; a matrix [in, out] has dim[1] = out
  * rows of dim[0] elements. Missing dimensions are 1. The memory belongs to the file's mapping. */
 struct tensor {

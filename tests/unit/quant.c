@@ -13,6 +13,7 @@
 
 #include "base/rng.h"
 #include "quant/blocks.h"
+#include "quant/mix.h"
 #include "quant/quant.h"
 
 /* One block with byte i = 37 * i + 11, then the scales set; sums are exact in double. */
@@ -187,6 +188,64 @@ static void test_encode_bounds(void **state) {
     }
 }
 
+static void test_random(void **state) {
+    (void)state;
+    static float y[1 << 15];
+    static unsigned char blocks[sizeof y];
+    for (int t = 0; t < QUANT_TYPES; t++) {
+        const struct quant_info *q = quant_info(t);
+        if (!q || !q->decode) continue;
+        struct rng rng = {5};
+        double sum = 0, square = 0;
+        int n = sizeof y / sizeof *y;
+        quant_random(t, 0.03f, &rng, blocks, n);
+        q->decode(blocks, y, n);
+        for (int i = 0; i < n; i++) sum += y[i], square += (double)y[i] * y[i];
+        double std = sqrt(square / n);
+        if (std < 0.02 || std > 0.033) print_error("%s: std %g\n", q->name, std);
+        assert_true(std >= (q->block == 32 || q->block == 64 ? 0.014 : 0.028) && std <= 0.033);
+        assert_true(fabs(sum / n) < 0.15 * std);
+    }
+}
+
+static void test_mix(void **state) {
+    (void)state;
+    static const struct {
+        const char *mix, *tensor;
+        int64_t row;
+        int layer;
+        bool tied;
+        int want;
+    } rows[] = {
+        {"q4_k_m", "token_embd.weight", 2048, -1, true, QUANT_Q6_K},
+        {"q4_k_m", "token_embd.weight", 2048, -1, false, QUANT_Q4_K},
+        {"q4_k_m", "output.weight", 2048, -1, false, QUANT_Q6_K},
+        {"q4_k_m", "token_embd.weight", 576, -1, true, QUANT_Q8_0},
+        {"q4_k_m", "blk.0.attn_q.weight", 2048, 0, true, QUANT_Q4_K},
+        {"q4_k_m", "blk.1.attn_v.weight", 2048, 1, true, QUANT_Q6_K},
+        {"q4_k_m", "blk.2.attn_v.weight", 2048, 2, true, QUANT_Q4_K},
+        {"q4_k_m", "blk.4.ffn_down.weight", 8192, 4, true, QUANT_Q6_K},
+        {"q4_k_m", "blk.14.ffn_down.weight", 8192, 14, true, QUANT_Q6_K},
+        {"q4_k_m", "blk.14.ffn_up.weight", 2048, 14, true, QUANT_Q4_K},
+        {"q4_k_m", "blk.3.ffn_up.weight", 576, 3, true, QUANT_Q5_0},
+        {"q4_k_m", "blk.3.ffn_gate_inp.weight", 2048, 3, true, QUANT_F32},
+        {"q4_k_m", "blk.3.ffn_up.weight", 40, 3, true, QUANT_F16},
+        {"q4_k_s", "blk.3.attn_v.weight", 2048, 3, true, QUANT_Q5_K},
+        {"q8_0", "output.weight", 2048, -1, false, QUANT_Q8_0},
+        {"q4_0", "output.weight", 2048, -1, false, QUANT_Q6_K},
+        {"f16", "output.weight", 2048, -1, false, QUANT_F16},
+        {"NVFP4", "blk.3.ffn_up.weight", 96, 3, true, QUANT_IQ4_NL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_int_equal(quant_mix_type(quant_mix_by_name(rows[i].mix), rows[i].tensor, rows[i].row,
+                                        rows[i].layer, 16, rows[i].tied),
+                         rows[i].want);
+    assert_null(quant_mix_by_name("q4_k"));
+    assert_string_equal(quant_file_type_name(15), "q4_k_m");
+    assert_string_equal(quant_file_type_name(11), "q3_k_s");
+    assert_null(quant_file_type_name(5));
+}
+
 /* --- the reference's vectors, in the shared folder --- */
 
 static unsigned char *load(const char *dir, const char *name, const char *ext, size_t *len) {
@@ -290,7 +349,8 @@ int main(void) {
         cmocka_unit_test(test_decode_table),  cmocka_unit_test(test_half),
         cmocka_unit_test(test_types),         cmocka_unit_test(test_tensor_row),
         cmocka_unit_test(test_encode_bounds), cmocka_unit_test(test_shared_blocks),
-        cmocka_unit_test(test_shared_encode),
+        cmocka_unit_test(test_shared_encode), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_mix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
