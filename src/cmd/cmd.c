@@ -12,6 +12,7 @@
 /* ORDER VERB */
 const struct verb *const cmd_verbs[] = {
     &verb_show,
+    &verb_synth,
 };
 const int cmd_n_verbs = (int)(sizeof cmd_verbs / sizeof *cmd_verbs);
 

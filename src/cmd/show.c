@@ -6,6 +6,7 @@
 #include "base/str.h"
 #include "gguf/gguf.h"
 #include "model/describe.h"
+#include "quant/mix.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -20,7 +21,7 @@ enum {
     MIN_WIDTH = 60,
     DEFAULT_WIDTH = 100,
     ALL_WIDTH = 1 << 30,
-    JSON_ELEMENTS = 64
+    JSON_ELEMENTS = 16
 };
 
 struct options {
@@ -190,6 +191,13 @@ static void add_heads(struct buf *b, const struct gguf *g) {
     buf_printf(b, " of %" PRId64, dim);
 }
 
+/* The name the quantizer gave the file's mix of types, or NULL. */
+static const char *file_type(const struct gguf *g) {
+    int64_t id;
+    bool there = gguf_int(g, "general.file_type", 0, INT32_MAX, &id, NULL);
+    return there ? quant_file_type_name(id) : NULL;
+}
+
 static void add_summary(struct buf *b, const struct gguf *g) {
     struct str s = {0};
     char n[32];
@@ -201,6 +209,11 @@ static void add_summary(struct buf *b, const struct gguf *g) {
         buf_cstr(b, "  name          ");
         add_escaped(b, s, NAME_WIDTH);
         buf_char(b, '\n');
+    }
+    if (gguf_str(g, "general.type", &s, NULL) && !str_is(s, "model")) {
+        buf_cstr(b, "  kind          ");
+        add_escaped(b, s, NAME_WIDTH);
+        buf_cstr(b, " (not a language model)\n");
     }
     if (gguf_str(g, "general.architecture", &s, NULL)) {
         buf_cstr(b, "  architecture  ");
@@ -218,9 +231,11 @@ static void add_summary(struct buf *b, const struct gguf *g) {
         buf_printf(b, "  context       %" PRId64 " tokens trained\n",
                    arch_int(g, "context_length"));
     if (types)
-        buf_printf(b, "  parameters    %s, mostly %s, %.2f bits each\n",
-                   human_count(all.elements, n), quant_info(by[0].type)->name,
+        buf_printf(b, "  parameters    %s of %.2f bits", human_count(all.elements, n),
                    8 * (double)all.bytes / (double)all.elements);
+    const char *mix = file_type(g);
+    if (types && mix) buf_printf(b, ", %s", mix);
+    if (types) buf_char(b, '\n');
     buf_printf(b, "  file          %s", human_bytes(gguf_file_bytes(g), n));
     if (gguf_n_shards(g) > 1) buf_printf(b, " in %d files", gguf_n_shards(g));
     buf_printf(b, ", GGUF v%" PRIu32 ", %" PRIu64 " keys, %" PRIu64 " tensors\n", gguf_version(g),

@@ -345,6 +345,16 @@ static bool bind_globals(struct binder *b, struct globals *gl) {
             global_vector(b, "rope_factors_short.weight", half, true, &gl->rope_short));
 }
 
+bool bind_list(const struct config *c, const struct layer_spec *s, bind_list_fn fn, void *ctx) {
+    for (size_t i = 0; i < sizeof layer_rows / sizeof *layer_rows; i++) {
+        const struct row *r = &layer_rows[i];
+        int64_t dim[3];
+        for (int k = 0; k < 3; k++) dim[k] = dim_of(c, s, r->dim[k]);
+        if (needed(s, r->need) && !fn(ctx, r->name, r->is_matrix, dim)) return false;
+    }
+    return true;
+}
+
 bool bind_tensors(const struct config *c, const struct gguf *g, struct globals *gl,
                   struct layer *layers, struct arena *a, void **copied, struct err *e) {
     struct binder b = {c, g, a, e, 0, NULL};

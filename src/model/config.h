@@ -80,4 +80,8 @@ bool config_read(struct config *c, const struct gguf *g, int n_ctx, struct arena
 bool bind_tensors(const struct config *c, const struct gguf *g, struct globals *gl,
                   struct layer *layers, struct arena *a, void **copied, struct err *e);
 
+/* Lists the table's tensors of a layer: base name ("attn_q"), shape as bind_tensors expects it. */
+typedef bool (*bind_list_fn)(void *ctx, const char *base, bool is_matrix, const int64_t dim[3]);
+bool bind_list(const struct config *c, const struct layer_spec *s, bind_list_fn fn, void *ctx);
+
 #endif

@@ -26,6 +26,7 @@ const char *describe_shape_summary(const struct shape *s);
  * (0 = all). */
 bool describe_write_keys(const struct shape *s, int n_layer, struct gguf_writer *w);
 int64_t describe_vocab(const struct shape *s);
+bool describe_tied(const struct shape *s); /* the embedding is the output head too */
 
 /* Calls fn for every tensor of the shape in file order. is_matrix: takes the quantized type. */
 struct described_tensor {
@@ -33,7 +34,8 @@ struct described_tensor {
     int n_dims;
     int64_t dim[4];
     bool is_matrix;
-    int layer, n_layer; /* layer -1: global */
+    int layer, n_layer;  /* layer -1: global */
+    const float *values; /* what the tensor holds, or NULL: weights */
 };
 typedef bool (*describe_fn)(void *ctx, const struct described_tensor *t);
 bool describe_tensors(const struct shape *s, int n_layer, describe_fn fn, void *ctx);
