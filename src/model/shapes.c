@@ -22,14 +22,14 @@ struct shape {
 
 /* clang-format off */
 static const struct shape shapes[] = {
-    /* name             arch        parameters               L   embd  H   Hk  D    ff     vocab   ctx     base  eps */
+    /* name             arch        about                       L  embd  H   Hk  D    ff     vocab   ctx     base  eps */
     {"smollm2-135m",    "llama",    "134.5 M parameters",      30,  576,  9, 3,  64,  1536,  49152,   8192, 1e5, 1e-5, .tied = true},
     {"gemma3-270m",     "gemma3",   "268.1 M parameters",      18,  640,  4, 1, 256,  2048, 262144,  32768, 1e6, 1e-6, .tied = true, .qk_norm = true, .post_norm = true, .window = 512},
     {"qwen3-0.6b",      "qwen3",    "596 M parameters",        28, 1024, 16, 8, 128,  3072, 151936,  40960, 1e6, 1e-6, .tied = true, .qk_norm = true},
     {"llama3.2-1b",     "llama",    "1.236 B parameters",      16, 2048, 32, 8,  64,  8192, 128256, 131072, 5e5, 1e-5, .tied = true, .freq_factor = 32},
     {"llama3.2-3b",     "llama",    "3.213 B parameters",      28, 3072, 24, 8, 128,  8192, 128256, 131072, 5e5, 1e-5, .tied = true, .freq_factor = 32},
     {"qwen3-4b",        "qwen3",    "4.022 B parameters",      36, 2560, 32, 8, 128,  9728, 151936,  40960, 1e6, 1e-6, .tied = true, .qk_norm = true},
-    {"mistral-7b",      "llama",    "7.248 B parameters",      32, 4096, 32, 8, 128, 14336,  32768,  32768, 1e6, 1e-5},
+    {"mistral-7b",      "llama",    "7.248 B parameters",      32, 4096, 32, 8, 128, 14336,  32768,  32768, 1e6, 1e-5, .tied = false},
     {"llama3.1-8b",     "llama",    "8.030 B parameters",      32, 4096, 32, 8, 128, 14336, 128256, 131072, 5e5, 1e-5, .freq_factor = 8},
     {"qwen3-8b",        "qwen3",    "8.191 B parameters",      36, 4096, 32, 8, 128, 12288, 151936,  40960, 1e6, 1e-6, .qk_norm = true},
     {"qwen3-30b-a3b",   "qwen3moe", "30.53 B parameters, 128 experts of which 8 are used", 48, 2048, 32, 4, 128, 6144, 151936, 40960, 1e6, 1e-6, .qk_norm = true, .n_expert = 128, .n_used = 8, .n_ff_expert = 768},

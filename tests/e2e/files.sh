@@ -36,7 +36,7 @@ refuses() { # expected words, then the command
     has "$dir/err" "$words"
 }
 refuses "did you mean 'llama3.2-1b'" synth llama3-1b -o "$dir/x.gguf"
-refuses "did you mean 'q4_k_m'" synth llama3.2-1b --type q4km -o "$dir/x.gguf"
+refuses "did you mean 'q4_k_m'" synth llama3.2-1b --type q4_km -o "$dir/x.gguf"
 refuses "is there already" synth smollm2-135m -o "$dir/a.gguf"
 refuses "-o FILE" synth smollm2-135m
 refuses "cannot create" synth smollm2-135m --layers 1 -o "$dir/no/x.gguf"
