@@ -185,6 +185,20 @@ static void test_lenient_scalars(void **state) {
     gguf_close(g);
 }
 
+/* A file by another writer (tools/oracle/gguf_file.py). */
+static void test_vectors(void **state) {
+    (void)state;
+    struct err e = {0};
+    struct gguf *g = gguf_open("tests/vectors/models/llama-half.gguf", &e);
+    assert_non_null(g);
+    assert_int_equal(gguf_tensor_find(g, "token_embd.weight")->t.dim[1], 288);
+    assert_int_equal(gguf_find(g, "tokenizer.ggml.tokens")->count, 288);
+    bool seen[QUANT_TYPES] = {0};
+    for (uint64_t i = 0; i < gguf_n_tensors(g); i++) seen[gguf_tensor_at(g, i)->t.type] = true;
+    assert_true(seen[QUANT_F32] && seen[QUANT_F16] && seen[QUANT_BF16]);
+    gguf_close(g);
+}
+
 /* --- lies --- */
 
 static void test_header_lies(void **state) {
@@ -653,19 +667,13 @@ static void test_shards(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),
-        cmocka_unit_test(test_lenient_scalars),
-        cmocka_unit_test(test_header_lies),
-        cmocka_unit_test(test_key_lies),
-        cmocka_unit_test(test_tensor_lies),
-        cmocka_unit_test(test_unaligned),
-        cmocka_unit_test(test_truncation),
-        cmocka_unit_test(test_mutation),
-        cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_write),
-        cmocka_unit_test(test_write_mistakes),
-        cmocka_unit_test(test_write_full),
-        cmocka_unit_test(test_write_no_memory),
+        cmocka_unit_test(test_read),       cmocka_unit_test(test_lenient_scalars),
+        cmocka_unit_test(test_vectors),    cmocka_unit_test(test_header_lies),
+        cmocka_unit_test(test_key_lies),   cmocka_unit_test(test_tensor_lies),
+        cmocka_unit_test(test_unaligned),  cmocka_unit_test(test_truncation),
+        cmocka_unit_test(test_mutation),   cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_write),      cmocka_unit_test(test_write_mistakes),
+        cmocka_unit_test(test_write_full), cmocka_unit_test(test_write_no_memory),
         cmocka_unit_test(test_shards),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

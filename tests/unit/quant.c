@@ -246,7 +246,7 @@ static void test_mix(void **state) {
     assert_null(quant_file_type_name(5));
 }
 
-/* --- the reference's vectors, in the shared folder --- */
+/* --- blocks with their exact decode: our own (tools/make_vectors.py) and the reference's --- */
 
 static unsigned char *load(const char *dir, const char *name, const char *ext, size_t *len) {
     char path[512], type[32];
@@ -295,6 +295,11 @@ static void check_blocks(const char *dir) {
         free(want);
         free(blocks);
     }
+}
+
+static void test_own_blocks(void **state) {
+    (void)state;
+    check_blocks("tests/vectors/quant");
 }
 
 static void test_shared_blocks(void **state) {
@@ -348,9 +353,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decode_table),  cmocka_unit_test(test_half),
         cmocka_unit_test(test_types),         cmocka_unit_test(test_tensor_row),
-        cmocka_unit_test(test_encode_bounds), cmocka_unit_test(test_shared_blocks),
-        cmocka_unit_test(test_shared_encode), cmocka_unit_test(test_random),
-        cmocka_unit_test(test_mix),
+        cmocka_unit_test(test_encode_bounds), cmocka_unit_test(test_own_blocks),
+        cmocka_unit_test(test_shared_blocks), cmocka_unit_test(test_shared_encode),
+        cmocka_unit_test(test_random),        cmocka_unit_test(test_mix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
