@@ -172,8 +172,8 @@ static void check_sequence(const char *base, const json_t *seq) {
 }
 
 static const char *const architectures[] = {
-    "llama",    "llama-freqs", "llama-linear", "llama-moe", "qwen2",   "qwen3",
-    "qwen3moe", "gemma3",      "phi3",         "mistral3",  "smollm3", "granite",
+    "llama",  "llama-freqs", "llama-linear", "llama-moe", "qwen2",   "qwen3",      "qwen3moe",
+    "gemma3", "phi3",        "mistral3",     "smollm3",   "granite", "llama-yarn", "llama-half",
 };
 
 static int check_folder(const char *folder) {
