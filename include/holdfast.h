@@ -305,8 +305,8 @@ struct hold_event {
  * pointers hold until the next call; 0: none yet; -1: the last event was read. One thread. An
  * answer waits for a consumer that does not read; nobody else does. */
 int hold_request_next(struct hold_request *r, struct hold_event *ev, int64_t timeout_ms);
-/* Everything generated, with markers, as text; valid until the request is freed. Complete after
- * the last event. */
+/* Everything generated, with markers, as text; to be called after the last event. Valid until the
+ * request is freed. */
 const char *hold_request_raw(const struct hold_request *r, size_t *len);
 /* What was adapted when the conversation was rendered; "" for nothing. */
 const char *hold_request_notes(const struct hold_request *r);

@@ -13,8 +13,8 @@ enum { ARENA_BLOCK = 16384, ALIGN = 64, HUGE_FROM = 4 << 20 };
 static atomic_llong fail_in;
 static _Thread_local const char *forbidden;
 
-void mem_fail_after(int64_t n) {
-    atomic_store(&fail_in, n);
+int64_t mem_fail_after(int64_t n) {
+    return atomic_exchange(&fail_in, n);
 }
 void mem_forbid(const char *phase) {
     forbidden = phase;

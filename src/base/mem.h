@@ -21,8 +21,8 @@ void *mem_aligned(size_t size);
 void mem_free_aligned(void *p);
 
 /* Makes the n-th allocation from now fail (n = 1: the next), once, on any thread; 0 turns it off.
- */
-void mem_fail_after(int64_t n);
+ * Returns what was left of the n before; 0: it has happened. */
+int64_t mem_fail_after(int64_t n);
 /* While on, every allocation on the calling thread aborts with this phase's name; NULL turns it
  * off. The engine sets it around step() in debug builds. */
 void mem_forbid(const char *phase);

@@ -1,0 +1,105 @@
+/* Tokens to text to blocks (contract in output.h). */
+#include "engine/output.h"
+
+#include <string.h>
+
+enum { TOKEN_BYTES = 4096 }; /* room made before a token: its text and what was held back */
+
+void output_init(struct output *o, const struct vocab *v, struct events *q, const struct str *stop,
+                 size_t n_stop) {
+    *o = (struct output){.vocab = v, .events = q, .stop = stop, .n_stop = n_stop, .stopped = -1};
+}
+
+void output_free(struct output *o) {
+    buf_free(&o->raw);
+    buf_free(&o->text);
+}
+
+static bool reserve(struct buf *b, size_t more) {
+    size_t len = b->len;
+    if (b->cap - len > more && b->cap) return true;
+    static const char zero[TOKEN_BYTES];
+    bool ok = buf_add(b, zero, more);
+    b->len = len;
+    return ok;
+}
+
+bool output_reserve(struct output *o) {
+    return reserve(&o->raw, TOKEN_BYTES) && reserve(&o->text, TOKEN_BYTES);
+}
+
+/* ---- stop strings ------------------------------------------------------------------------- */
+/* Length of the longest proper prefix of stop that text ends with. */
+static size_t begun(struct str text, struct str stop) {
+    size_t n = stop.len - 1 < text.len ? stop.len - 1 : text.len;
+    while (n > 0 && memcmp(text.p + text.len - n, stop.p, n) != 0) n--;
+    return n;
+}
+
+size_t output_find_stop(struct str text, const struct str *stop, size_t n_stop, int *which,
+                        size_t *safe) {
+    size_t at = text.len;
+    *which = -1;
+    *safe = text.len;
+    for (size_t i = 0; i < n_stop; i++) {
+        int64_t found = str_find(text, stop[i], 0);
+        if (found >= 0 && (size_t)found < at) at = (size_t)found, *which = (int)i;
+        size_t held = text.len - begun(text, stop[i]);
+        if (held < *safe) *safe = held;
+    }
+    if (*which >= 0) *safe = at;
+    return at;
+}
+
+/* ---- events ------------------------------------------------------------------------------- */
+static void put(struct output *o, enum hold_event_kind kind, struct str text) {
+    struct hold_event ev = {.kind = kind, .block = o->block};
+    ev.block.text = text.len ? text.p : NULL;
+    ev.block.len = text.len;
+    if (!events_put(o->events, &ev)) o->failed = true;
+}
+
+static void block_start(struct output *o, enum hold_block_kind kind) {
+    o->block =
+        (struct hold_block){.index = o->n_blocks++, .kind = kind, .raw_from = (int64_t)o->raw.len};
+    o->open = true;
+    put(o, HOLD_BLOCK_START, (struct str){0});
+}
+
+/* Emits the text that no stop string can claim; looks for them in text blocks only. */
+static void flush_text(struct output *o, bool all) {
+    struct str text = buf_view(&o->text);
+    size_t safe = text.len;
+    if (o->block.kind == HOLD_TEXT && o->n_stop) {
+        int which;
+        output_find_stop(text, o->stop, o->n_stop, &which, &safe);
+        if (which >= 0) o->stopped = which;
+        else if (all) safe = text.len;
+    }
+    if (safe) put(o, HOLD_BLOCK_DELTA, (struct str){text.p, safe});
+    size_t rest = o->stopped >= 0 ? 0 : text.len - safe;
+    memmove(o->text.p, text.p + safe, rest);
+    o->text.len = rest;
+}
+
+static void block_end(struct output *o, bool cut) {
+    if (!o->open) return;
+    if (o->stopped < 0 && o->text.len) flush_text(o, true);
+    o->block.cut = cut;
+    o->block.raw_to = (int64_t)o->raw.len;
+    put(o, HOLD_BLOCK_END, (struct str){0});
+    o->open = false;
+}
+
+void output_token(struct output *o, int32_t id) {
+    if (!o->open) block_start(o, HOLD_TEXT);
+    buf_str(&o->raw, vocab_bytes(o->vocab, id, true));
+    vocab_stream_add(o->vocab, &o->stream, id, false, &o->text);
+    if (o->text.len) flush_text(o, false);
+    o->failed = o->failed || o->raw.failed || o->text.failed;
+}
+
+void output_finish(struct output *o, bool cut) {
+    if (o->open && o->stopped < 0) vocab_stream_end(&o->stream, &o->text);
+    block_end(o, cut);
+}

@@ -1,0 +1,621 @@
+/* The scheduler: what a step computes, and what becomes of its results. Runs on the engine thread.
+ * A step is one row for every sequence that decodes plus slices of prompts, sized by slice.c.
+ * Rank decides who gets pages: interactive before background, then the older; when the pool is
+ * full, the lowest rank is parked: its pages fall to the prefix tree, and later it computes again
+ * what was evicted meanwhile, to the same bits. So the highest rank always goes on. */
+#include "engine/engine.h"
+#include "base/os.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { PROGRESS_NS = 50000000 };
+
+struct step_part {
+    struct hold_request *r;
+    int n;
+    float *rows; /* where streamed logits go, or NULL */
+};
+struct step {
+    int32_t *token;         /* (n_ubatch) */
+    uint8_t *want;          /* (n_ubatch) */
+    struct batch_seq *seqs; /* (n_parallel) */
+    struct step_part *part; /* (n_parallel) */
+    float *logits;          /* (n_vocab): the row that is sampled from */
+    uint32_t *mask;         /* (n_vocab) bits */
+    struct hold_top *top;   /* (TOP_MAX) */
+    int n_parts, n_rows, n_decode, n_logits;
+};
+
+bool sched_model_init(struct hold_model *m, struct err *e) {
+    size_t rows = (size_t)m->info.n_ubatch, seqs = (size_t)m->info.n_parallel;
+    size_t vocab = (size_t)m->info.n_vocab;
+    struct step *st = m->step = mem_calloc(1, sizeof *st);
+    m->active = mem_calloc(seqs, sizeof(struct hold_request *));
+    if (st)
+        *st = (struct step){.token = mem_array(rows, sizeof *st->token),
+                            .want = mem_array(rows, sizeof *st->want),
+                            .seqs = mem_array(seqs, sizeof *st->seqs),
+                            .part = mem_array(seqs, sizeof *st->part),
+                            .logits = mem_aligned(vocab * sizeof *st->logits),
+                            .mask = mem_array((vocab + 31) / 32, sizeof *st->mask),
+                            .top = mem_array(N_PROBS_MAX, sizeof *st->top)};
+    return (m->active && st && st->token && st->want && st->seqs && st->part && st->logits &&
+            st->mask && st->top) ||
+           err_nomem(e, "the buffers of a step", vocab * sizeof *st->logits);
+}
+
+void sched_model_free(struct hold_model *m) {
+    struct step *st = m->step;
+    if (st) {
+        mem_free(st->token);
+        mem_free(st->want);
+        mem_free(st->seqs);
+        mem_free(st->part);
+        mem_free_aligned(st->logits);
+        mem_free(st->mask);
+        mem_free(st->top);
+    }
+    mem_free(st);
+    mem_free(m->active);
+}
+
+/* ---- ranks and lists ---------------------------------------------------------------------- */
+static bool ranks_before(const struct hold_request *a, const struct hold_request *b) {
+    if (a->o.priority != b->o.priority) return a->o.priority < b->o.priority;
+    return a->id < b->id;
+}
+
+static void wait_in_line(struct hold_request *r) {
+    struct hold_request **at = &r->model->waiting;
+    while (*at && ranks_before(*at, r)) at = &(*at)->next;
+    r->next = *at;
+    *at = r;
+    r->model->n_waiting++;
+}
+
+static bool has_work(const struct hold_model *m) {
+    return m->n_active || m->waiting;
+}
+
+void sched_enqueue(struct hold_request *r) {
+    struct hold_model *m = r->model;
+    if (!has_work(m)) { /* idle time is not saved up */
+        uint64_t least = UINT64_MAX;
+        for (struct hold_model *o = m->eng->models; o; o = o->next)
+            if (has_work(o) && o->spent_ns < least) least = o->spent_ns;
+        if (least != UINT64_MAX && m->spent_ns < least) m->spent_ns = least;
+    }
+    r->state = REQUEST_WAITING;
+    wait_in_line(r);
+}
+
+static void leave_active(struct hold_request *r) {
+    struct hold_model *m = r->model;
+    int i = 0;
+    while (m->active[i] != r) i++;
+    m->active[i] = m->active[--m->n_active];
+    m->active[m->n_active] = NULL;
+}
+
+static void leave_line(struct hold_request *r) {
+    struct hold_request **at = &r->model->waiting;
+    while (*at != r) at = &(*at)->next;
+    *at = r->next;
+    r->model->n_waiting--;
+    if (r->state == REQUEST_PARKED) r->model->n_parked--;
+}
+
+static struct hold_request *lowest_rank(struct hold_engine *eng) {
+    struct hold_request *low = NULL;
+    for (struct hold_model *m = eng->models; m; m = m->next)
+        for (int i = 0; i < m->n_active; i++)
+            if (!low || ranks_before(low, m->active[i])) low = m->active[i];
+    return low;
+}
+
+/* ---- ends --------------------------------------------------------------------------------- */
+static double ms(uint64_t from, uint64_t to) {
+    return from && to > from ? (double)(to - from) / 1e6 : 0;
+}
+
+/* Takes the request out of everything; its last event has been put. */
+static void end(struct hold_request *r, bool keep) {
+    bool ran = r->state == REQUEST_PREFILL || r->state == REQUEST_DECODE;
+    if (keep && ran) seq_share_tail(&r->seq, r->model);
+    if (ran) leave_active(r);
+    else leave_line(r);
+    seq_leave(&r->seq, r->model);
+    sampler_free(r->seq.sampler);
+    grammar_end(r->seq.grammar);
+    r->seq.sampler = NULL;
+    r->seq.grammar = NULL;
+    r->eng->tight = false;
+    r->state = REQUEST_ENDED;
+    request_unref(r);
+}
+
+static void finish(struct hold_request *r, enum hold_finish why) {
+    uint64_t now = os_now_ns();
+    struct hold_stats *st = &r->model->stats;
+    output_finish(&r->output, why == HOLD_FINISH_LENGTH || why == HOLD_FINISH_CANCELLED);
+    uint64_t first = r->first_ns ? r->first_ns : now;
+    struct hold_event ev = {
+        .kind = HOLD_DONE,
+        .done = {.finish = why,
+                 .stop = r->output.stopped,
+                 .n_prompt = r->seq.n_prompt,
+                 .n_cached = r->n_cached > 0 ? r->n_cached : 0,
+                 .n_generated = r->seq.n - r->seq.n_prompt,
+                 .n_ctx = r->model->info.n_ctx,
+                 .queue_ms = ms(r->submitted_ns, r->started_ns ? r->started_ns : now),
+                 .prefill_ms = ms(r->started_ns, first),
+                 .decode_ms = ms(r->first_ns, now),
+                 .ttft_ms = ms(r->submitted_ns, r->first_ns)}};
+    st->n_finished++;
+    if (why == HOLD_FINISH_CANCELLED) st->n_cancelled++;
+    events_put(&r->events, &ev);
+    end(r, true);
+}
+
+static void fail(struct hold_request *r, const struct err *e) {
+    struct hold_event ev = {.kind = HOLD_ERROR};
+    output_finish(&r->output, true);
+    error_out(&ev.error, e);
+    ev.error.n_prompt = r->seq.n_prompt;
+    ev.error.n_ctx = r->model->info.n_ctx;
+    r->model->stats.n_failed++;
+    events_put(&r->events, &ev);
+    end(r, false);
+}
+
+/* Calls fn for every request of a model; fn may end it. */
+static void each_request(struct hold_model *m, void (*fn)(struct hold_request *r, void *ctx),
+                         void *ctx) {
+    for (int i = m->n_active - 1; i >= 0; i--) fn(m->active[i], ctx);
+    for (struct hold_request *r = m->waiting, *next; r; r = next) {
+        next = r->next;
+        fn(r, ctx);
+    }
+}
+
+static void reap(struct hold_request *r, void *ctx) {
+    (void)ctx;
+    if (atomic_load(&r->cancelled)) finish(r, HOLD_FINISH_CANCELLED);
+}
+static void cancel(struct hold_request *r, void *ctx) {
+    (void)ctx;
+    finish(r, HOLD_FINISH_CANCELLED);
+}
+void sched_cancel_all(struct hold_model *m) {
+    each_request(m, cancel, NULL);
+}
+
+/* ---- parking and admission ---------------------------------------------------------------- */
+static void park(struct hold_request *r) {
+    leave_active(r);
+    seq_share_tail(&r->seq, r->model);
+    seq_leave(&r->seq, r->model);
+    r->state = REQUEST_PARKED;
+    r->model->n_parked++;
+    r->eng->tight = true;
+    wait_in_line(r);
+}
+
+static int n_active_all(const struct hold_engine *eng) {
+    int n = 0;
+    for (const struct hold_model *m = eng->models; m; m = m->next) n += m->n_active;
+    return n;
+}
+
+/* Whether pages for the whole sequence could be had now. A parked one asks for a margin and waits
+ * until somebody has ended, so that it does not come back only to be parked again. */
+static bool fits(const struct hold_request *r) {
+    const struct hold_engine *eng = r->eng;
+    uint64_t need = seq_bytes(r->model, r->seq.n);
+    if (r->state == REQUEST_PARKED && eng->tight) return false;
+    if (r->state == REQUEST_PARKED) need += need / 4 + 2 * seq_bytes(r->model, 1);
+    return pages_budget(eng->pool) - pages_used(eng->pool) + prefix_evictable(eng->prefix) >= need;
+}
+
+static void explain(struct hold_request *r, const struct prefix_path *path) {
+    enum { SHOWN = 24 };
+    int32_t behind[SHOWN];
+    const struct seq *s = &r->seq;
+    const struct vocab *v = r->model->vocab;
+    int n = path->node ? prefix_behind(path, behind, SHOWN) : 0, left = s->n - path->n;
+    struct hold_miss miss = {.n_prompt = s->n_prompt,
+                             .n_cached = r->n_cached,
+                             .n_match = path->n,
+                             .cached = n ? behind[0] : -1,
+                             .found = left ? s->token[path->n] : -1,
+                             .message = -1};
+    const struct {
+        const int32_t *id;
+        int n;
+        char *out;
+    } side[] = {{behind, n, miss.cached_text},
+                {s->token + path->n, left < SHOWN ? left : SHOWN, miss.found_text}};
+    for (int i = 0; i < 2; i++) {
+        size_t len = 0;
+        for (int k = 0; k < side[i].n; k++) {
+            struct str t = vocab_bytes(v, side[i].id[k], true);
+            if (len + t.len >= sizeof miss.cached_text) break;
+            if (t.len) memcpy(side[i].out + len, t.p, t.len);
+            len += t.len;
+        }
+        side[i].out[utf8_complete(side[i].out, len)] = 0;
+    }
+    pthread_mutex_lock(&r->miss_lock);
+    r->miss = miss;
+    r->has_miss = true;
+    pthread_mutex_unlock(&r->miss_lock);
+}
+
+static void progress(struct hold_request *r, uint64_t now) {
+    if (now - r->progress_ns < PROGRESS_NS) return;
+    r->progress_ns = now;
+    events_put(&r->events, &(struct hold_event){.kind = HOLD_PROGRESS,
+                                                .progress = {.n_done = r->seq.n_past,
+                                                             .n_total = r->seq.n_prompt,
+                                                             .n_cached = r->n_cached}});
+}
+
+/* Most tokens that may come from the cache: one is left to compute, if its logits are needed. */
+static int reuse_limit(const struct hold_request *r) {
+    int limit = r->o.max_tokens == 0 && !r->o.want_logits ? r->seq.n : r->seq.n - 1;
+    return r->o.want_logits && r->o.logits_from < limit ? (int)r->o.logits_from : limit;
+}
+
+/* Makes a waiting request active. */
+static void start(struct hold_request *r) {
+    struct hold_model *m = r->model;
+    struct prefix_path path = {0};
+    bool again = r->state == REQUEST_PARKED;
+    leave_line(r);
+    m->active[m->n_active++] = r;
+    r->state = REQUEST_PREFILL;
+    m->key.tenant = r->tenant;
+    if (!r->o.no_cache) seq_adopt(&r->seq, m, reuse_limit(r), &path);
+    if (again) return;
+    uint64_t now = os_now_ns();
+    r->n_cached = r->seq.n_past;
+    r->started_ns = now;
+    for (int i = 0; i < r->seq.n && r->seq.sampler; i++)
+        sampler_accept(r->seq.sampler, r->seq.token[i]);
+    m->stats.n_prompt_tokens += (uint64_t)r->seq.n_prompt;
+    m->stats.n_cached_tokens += (uint64_t)r->n_cached;
+    explain(r, &path);
+    progress(r, now);
+    if (r->seq.n_past == r->seq.n) finish(r, HOLD_FINISH_LENGTH);
+}
+
+static void admit(struct hold_model *m) {
+    while (m->waiting) {
+        struct hold_request *r = m->waiting;
+        if (m->n_active == m->info.n_parallel) { /* only for somebody of a higher class */
+            struct hold_request *low = m->active[0];
+            for (int i = 1; i < m->n_active; i++)
+                if (ranks_before(low, m->active[i])) low = m->active[i];
+            if (low->o.priority <= r->o.priority) return;
+            park(low);
+        }
+        if (n_active_all(m->eng) > 0 && !fits(r)) return;
+        start(r);
+    }
+}
+
+/* ---- planning ----------------------------------------------------------------------------- */
+static bool planned(const struct step *st, const struct hold_request *r) {
+    for (int i = 0; i < st->n_parts; i++)
+        if (st->part[i].r == r) return true;
+    return false;
+}
+
+static bool ready(struct hold_request *r, enum request_state state) {
+    return r->state == state && events_have_room(&r->events);
+}
+
+/* Takes part in the step with n rows; streamed logits need a free block first. */
+static void plan_part(struct hold_model *m, struct hold_request *r, int n) {
+    struct step *st = m->step;
+    float *rows = NULL;
+    if (r->o.want_logits) {
+        int cap = m->n_logits - st->n_logits;
+        if (cap > m->stream_rows) cap = m->stream_rows;
+        if (n > cap) n = cap;
+        if (n > 0) rows = events_rows_get(&r->events);
+        if (!rows) return;
+    }
+    if (r->state == REQUEST_DECODE) st->n_decode++;
+    st->n_logits += rows ? n : 1;
+    st->n_rows += n;
+    st->part[st->n_parts++] = (struct step_part){r, n, rows};
+}
+
+/* The prompt to go on with: of the highest class, the one with the least left, where waiting counts
+ * as if half the time since then had been its own. */
+static struct hold_request *next_prefill(struct hold_model *m, uint64_t now) {
+    struct hold_request *best = NULL;
+    double best_left = 0, rate = m->stats.prefill_rate;
+    for (int i = 0; i < m->n_active; i++) {
+        struct hold_request *r = m->active[i];
+        if (planned(m->step, r) || !ready(r, REQUEST_PREFILL)) continue;
+        double left = r->seq.n - r->seq.n_past - ms(r->submitted_ns, now) / 1e3 * rate / 2;
+        bool better = !best || r->o.priority < best->o.priority ||
+                      (r->o.priority == best->o.priority && left < best_left);
+        if (better) best = r, best_left = left;
+    }
+    return best;
+}
+
+/* Takes over what another sequence has computed of the same prompt meanwhile. */
+static void catch_up(struct hold_request *r) {
+    int before = r->seq.n_past, limit = reuse_limit(r);
+    seq_catch_up(&r->seq, r->model, limit < r->seq.n ? limit : limit - 1);
+    if (!r->first_ns) r->n_cached += r->seq.n_past - before;
+}
+
+static void plan(struct hold_model *m, uint64_t now) {
+    struct step *st = m->step;
+    st->n_parts = st->n_rows = st->n_decode = st->n_logits = 0;
+    for (int i = 0; i < m->n_active && st->n_rows < m->info.n_ubatch; i++)
+        if (ready(m->active[i], REQUEST_DECODE)) plan_part(m, m->active[i], 1);
+    int room = m->info.n_ubatch - st->n_rows;
+    int left = slice_rows(&m->rates, st->n_decode, room, m->eng->o.prefill_share);
+    while (left > 0 && st->n_parts < m->info.n_parallel) {
+        struct hold_request *r = next_prefill(m, now);
+        if (!r) return;
+        catch_up(r);
+        int n = r->seq.n - r->seq.n_past, before = st->n_rows;
+        plan_part(m, r, n < left ? n : left);
+        if (st->n_rows == before) return; /* its consumer has to read logits first */
+        left -= st->n_rows - before;
+    }
+}
+
+/* No page can be had although nobody else runs. */
+static void out_of_pages(struct hold_request *r) {
+    struct hold_model *m = r->model;
+    struct err e = {0};
+    if (r->state == REQUEST_DECODE) {
+        finish(r, HOLD_FINISH_LENGTH);
+        return;
+    }
+    err_set(&e, ERR_OVERFLOW,
+            "the prompt of %d tokens needs %llu MiB of K/V cache and the budget is %llu MiB; raise "
+            "the budget or choose a smaller K/V type",
+            r->seq.n_prompt, (unsigned long long)(seq_bytes(m, r->seq.n) >> 20),
+            (unsigned long long)(pages_budget(m->eng->pool) >> 20));
+    fail(r, &e);
+}
+
+/* Pages for every part, by rank; whoever has to give way leaves the plan. */
+static void cover(struct hold_model *m) {
+    struct step *st = m->step;
+    for (int done = 0; done < st->n_parts; done++) {
+        int first = done;
+        for (int i = done + 1; i < st->n_parts; i++)
+            if (ranks_before(st->part[i].r, st->part[first].r)) first = i;
+        struct step_part p = st->part[first];
+        st->part[first] = st->part[done];
+        st->part[done] = p;
+        while (p.r->state != REQUEST_PARKED && !seq_cover(&p.r->seq, m, p.n)) {
+            struct hold_request *low = lowest_rank(m->eng);
+            if (low == p.r && n_active_all(m->eng) == 1) {
+                out_of_pages(p.r);
+                st->part[done].r = NULL;
+                break;
+            }
+            park(low);
+        }
+    }
+    int n = 0;
+    st->n_rows = st->n_decode = 0;
+    for (int i = 0; i < st->n_parts; i++) {
+        struct hold_request *r = st->part[i].r;
+        if (!r || r->state == REQUEST_PARKED) continue;
+        st->n_rows += st->part[i].n;
+        st->n_decode += r->state == REQUEST_DECODE;
+        st->part[n++] = st->part[i];
+    }
+    st->n_parts = n;
+}
+
+/* Everything that the step will need, so that it allocates nothing. */
+static void reserve(struct hold_model *m) {
+    struct step *st = m->step;
+    struct err e = {0};
+    int n = 0, nodes = 0;
+    for (int i = 0; i < st->n_parts; i++) {
+        struct step_part p = st->part[i];
+        nodes += p.n / m->eng->page_len + 3; /* pages filled, and tails shared */
+        if (prefix_reserve(m->eng->prefix, nodes) && output_reserve(&p.r->output)) {
+            st->part[n++] = p;
+            continue;
+        }
+        st->n_rows -= p.n;
+        st->n_decode -= p.r->state == REQUEST_DECODE;
+        err_nomem(&e, "an answer", sizeof(struct prefix_node *));
+        fail(p.r, &e);
+    }
+    st->n_parts = n;
+}
+
+static struct batch build(struct hold_model *m) {
+    struct step *st = m->step;
+    int row = 0;
+    for (int i = 0; i < st->n_parts; i++) {
+        const struct hold_request *r = st->part[i].r;
+        const struct seq *s = &r->seq;
+        int n = st->part[i].n;
+        bool last = s->n_past + n == s->n && r->o.max_tokens != 0;
+        st->seqs[i] =
+            (struct batch_seq){.first = row, .n = n, .pos = s->n_past, .kv = {.tables = r->seq.kv}};
+        memcpy(st->token + row, s->token + s->n_past, (size_t)n * sizeof *st->token);
+        for (int k = 0; k < n; k++)
+            st->want[row + k] =
+                (st->part[i].rows && s->n_past + k >= r->o.logits_from) || (last && k == n - 1);
+        row += n;
+    }
+    return (struct batch){.n_rows = row,
+                          .token = st->token,
+                          .want_logits = st->want,
+                          .n_seqs = st->n_parts,
+                          .seqs = st->seqs};
+}
+
+/* ---- results ------------------------------------------------------------------------------ */
+static void token_event(struct hold_request *r, const struct sampler_choice *c) {
+    struct hold_top *top = r->model->step->top;
+    int n = c->n_top < N_PROBS_MAX ? c->n_top : N_PROBS_MAX;
+    for (int i = 0; i < n; i++) top[i] = (struct hold_top){c->top[i].id, c->top[i].logprob};
+    struct str bytes = vocab_bytes(r->model->vocab, c->id, true);
+    events_put(&r->events, &(struct hold_event){.kind = HOLD_TOKEN,
+                                                .token = {.id = c->id,
+                                                          .logprob = c->logprob,
+                                                          .bytes = bytes.p,
+                                                          .len = bytes.len,
+                                                          .n_top = n,
+                                                          .top = top}});
+}
+
+/* The chosen token joins the sequence and the answer, unless it ends it. */
+static void accept(struct hold_request *r, const struct sampler_choice *c) {
+    struct seq *s = &r->seq;
+    struct output *out = &r->output;
+    if (r->o.want_tokens) token_event(r, c);
+    if (vocab_is_eog(r->model->vocab, c->id) && !r->o.ignore_end) {
+        output_finish(out, false);
+        finish(r, out->n_calls ? HOLD_FINISH_CALLS : HOLD_FINISH_STOP);
+        return;
+    }
+    sampler_accept(s->sampler, c->id);
+    s->token[s->n++] = c->id;
+    r->model->stats.n_generated_tokens++;
+    output_token(out, c->id);
+    if (out->failed) {
+        struct err e = {0};
+        err_nomem(&e, "an answer", out->raw.len);
+        fail(r, &e);
+    } else if (out->stopped >= 0) {
+        finish(r, HOLD_FINISH_STOP_STRING);
+    } else if (s->n == s->cap) {
+        finish(r, HOLD_FINISH_LENGTH);
+    }
+}
+
+/* Debug builds abort on an allocation in here. */
+static void forbid_memory(bool on) {
+#ifdef HOLDFAST_DEBUG
+    mem_forbid(on ? "a step" : NULL);
+#else
+    (void)on;
+#endif
+}
+
+static bool choose(struct hold_request *r, const float *logits, struct sampler_choice *c,
+                   struct err *e) {
+    struct step *st = r->model->step;
+    struct seq *s = &r->seq;
+    const uint32_t *mask = NULL;
+    if (s->grammar) {
+        if (!grammar_mask(s->grammar, st->mask)) return err_nomem(e, "the grammar", 0);
+        mask = st->mask;
+    }
+    memcpy(st->logits, logits, (size_t)r->model->info.n_vocab * sizeof *logits);
+    forbid_memory(true);
+    bool ok = sampler_choose(s->sampler, st->logits, mask, c, e);
+    forbid_memory(false);
+    if (!ok) return false;
+    if (s->grammar) grammar_token(s->grammar, c->id);
+    return true;
+}
+
+/* Streams rows of logits and, behind the last token of the sequence, samples the next. Returns the
+ * rows used. */
+static int results(struct hold_request *r, struct step_part p, const float *logits) {
+    struct hold_model *m = r->model;
+    struct seq *s = &r->seq;
+    int n_vocab = m->info.n_vocab, pos = s->n_past, n_rows = 0;
+    struct sampler_choice c;
+    struct err e = {0};
+    int from = pos < r->o.logits_from ? (int)r->o.logits_from : pos;
+    if (p.rows && from < pos + p.n) {
+        n_rows = pos + p.n - from;
+        memcpy(p.rows, logits, (size_t)n_rows * (size_t)n_vocab * sizeof *logits);
+        events_put(
+            &r->events,
+            &(struct hold_event){
+                .kind = HOLD_LOGITS,
+                .logits = {.first = from, .n_rows = n_rows, .n_vocab = n_vocab, .rows = p.rows}});
+        r->o.logits_from = from + n_rows; /* should it be parked: not again */
+    }
+    seq_advance(s, m, p.n);
+    uint64_t now = os_now_ns();
+    if (s->n_past < s->n) {
+        progress(r, now);
+        return n_rows;
+    }
+    if (r->state == REQUEST_PREFILL) seq_share_tail(s, m);
+    if (r->o.max_tokens == 0) {
+        finish(r, HOLD_FINISH_LENGTH);
+        return n_rows;
+    }
+    if (n_rows == 0) n_rows = 1;
+    if (!r->first_ns) r->first_ns = now;
+    r->state = REQUEST_DECODE;
+    if (choose(r, logits + (size_t)(n_rows - 1) * (size_t)n_vocab, &c, &e)) accept(r, &c);
+    else fail(r, &e);
+    return n_rows;
+}
+
+static void measure(struct hold_model *m, uint64_t ns) {
+    struct step *st = m->step;
+    int n_prefill = st->n_rows - st->n_decode;
+    double s = (double)ns / 1e9, decode_s = m->rates.decode_ns / 1e9;
+    struct hold_stats *t = &m->stats;
+    slice_measure(&m->rates, st->n_decode, n_prefill, ns);
+    if (n_prefill == 0) slice_follow(&t->decode_rate, st->n_decode / s);
+    if (n_prefill >= SLICE_MIN && (!st->n_decode || s > decode_s))
+        slice_follow(&t->prefill_rate, n_prefill / (st->n_decode ? s - decode_s : s));
+    t->n_steps++;
+    m->spent_ns += ns;
+}
+
+static bool model_step(struct hold_model *m) {
+    struct step *st = m->step;
+    struct err e = {0};
+    uint64_t begin = os_now_ns();
+    admit(m);
+    plan(m, begin);
+    if (st->n_parts == 0) return false;
+    cover(m);
+    reserve(m);
+    if (st->n_parts == 0) return true;
+    struct batch batch = build(m);
+    forbid_memory(true);
+    const float *logits = model_forward(m->model, &batch, &e);
+    forbid_memory(false);
+    measure(m, os_now_ns() - begin);
+    for (int i = 0; i < st->n_parts; i++) {
+        struct step_part p = st->part[i];
+        if (!logits) fail(p.r, &e);
+        else logits += (size_t)results(p.r, p, logits) * (size_t)m->info.n_vocab;
+    }
+    return true;
+}
+
+bool sched_step(struct hold_engine *eng) {
+    for (struct hold_model *m = eng->models; m; m = m->next) each_request(m, reap, NULL);
+    eng->round++;
+    for (;;) { /* the model that has had the least time; the next one if it cannot go on */
+        struct hold_model *next = NULL;
+        for (struct hold_model *m = eng->models; m; m = m->next)
+            if (has_work(m) && m->tried != eng->round && (!next || m->spent_ns < next->spent_ns))
+                next = m;
+        if (!next) return false;
+        next->tried = eng->round;
+        if (model_step(next)) return true;
+    }
+}
