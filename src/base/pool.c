@@ -1,6 +1,8 @@
 /* Threads that run one function together and wait for each other.
- * A generation counter starts a phase, a second counter ends it. Between phases a worker spins
- * for SPIN_NS and then sleeps on a condition variable, so that an idle program uses no CPU. */
+ * One word holds the phase's number, whether it is open, and how many workers are inside. A worker
+ * enters only while the phase is open, and the caller closes it once its own part has found no
+ * more work: a worker that the system keeps off its core is not waited for. Between phases a
+ * worker spins for SPIN_NS and then sleeps, so that an idle program uses no CPU. */
 #include "base/pool.h"
 #include "base/mem.h"
 #include "base/os.h"
@@ -8,12 +10,14 @@
 #include <pthread.h>
 
 enum { SPIN_NS = 200000, SPINS_PER_CLOCK = 64 };
+#define PHASE  ((uint64_t)1 << 32) /* the number counts in the upper half */
+#define OPEN   ((uint64_t)1 << 31)
+#define INSIDE (OPEN - 1)
 
 struct pool {
     int n;
     bool pin;
-    _Alignas(64) atomic_uint generation; /* a phase has begun */
-    _Alignas(64) atomic_int running;     /* workers still in this phase */
+    _Alignas(64) _Atomic uint64_t state;
     _Alignas(64) atomic_int sleepers;
     void (*fn)(void *ctx, int worker);
     void *ctx;
@@ -35,39 +39,54 @@ static inline void relax(void) {
 #endif
 }
 
-static bool spin_for(struct pool *p, unsigned seen) {
+static bool is_new(struct pool *p, uint64_t seen) {
+    return atomic_load_explicit(&p->state, memory_order_acquire) / PHASE != seen;
+}
+
+static bool spin_for(struct pool *p, uint64_t seen) {
     uint64_t until = os_now_ns() + SPIN_NS;
     do {
         for (int i = 0; i < SPINS_PER_CLOCK; i++) {
-            if (atomic_load_explicit(&p->generation, memory_order_acquire) != seen) return true;
+            if (is_new(p, seen)) return true;
             relax();
         }
     } while (os_now_ns() < until);
     return false;
 }
 
-static void sleep_for(struct pool *p, unsigned seen) {
+static void sleep_for(struct pool *p, uint64_t seen) {
     pthread_mutex_lock(&p->lock);
     atomic_fetch_add(&p->sleepers, 1);
-    while (atomic_load(&p->generation) == seen) pthread_cond_wait(&p->wake, &p->lock);
+    while (!is_new(p, seen)) pthread_cond_wait(&p->wake, &p->lock);
     atomic_fetch_sub(&p->sleepers, 1);
     pthread_mutex_unlock(&p->lock);
+}
+
+/* Counts the caller in unless the phase is closed; *seen is the phase that was found. */
+static bool enter(struct pool *p, uint64_t *seen) {
+    uint64_t s = atomic_load_explicit(&p->state, memory_order_acquire);
+    while ((s & OPEN) && !atomic_compare_exchange_weak(&p->state, &s, s + 1)) {
+    }
+    *seen = s / PHASE;
+    return (s & OPEN) != 0;
 }
 
 static void *worker_main(void *arg) {
     struct worker *w = arg;
     struct pool *p = w->pool;
     if (p->pin) os_pin_thread(w->index);
-    for (unsigned seen = 0;; seen++) {
+    for (uint64_t seen = 0;;) {
         if (!spin_for(p, seen)) sleep_for(p, seen);
         if (atomic_load(&p->stop)) return NULL;
+        if (!enter(p, &seen)) continue;
         p->fn(p->ctx, w->index);
-        atomic_fetch_sub_explicit(&p->running, 1, memory_order_release);
+        atomic_fetch_sub_explicit(&p->state, 1, memory_order_release);
     }
 }
 
 static void begin(struct pool *p) {
-    atomic_fetch_add(&p->generation, 1);
+    uint64_t s = atomic_load_explicit(&p->state, memory_order_relaxed);
+    atomic_store(&p->state, (s / PHASE + 1) * PHASE + OPEN);
     if (atomic_load(&p->sleepers) == 0) return;
     pthread_mutex_lock(&p->lock);
     pthread_cond_broadcast(&p->wake);
@@ -130,8 +149,8 @@ void pool_run(struct pool *p, void (*fn)(void *ctx, int worker), void *ctx) {
     }
     p->fn = fn;
     p->ctx = ctx;
-    atomic_store_explicit(&p->running, p->n - 1, memory_order_relaxed);
     begin(p);
     fn(ctx, 0);
-    while (atomic_load_explicit(&p->running, memory_order_acquire) != 0) relax();
+    atomic_fetch_and(&p->state, ~OPEN);
+    while (atomic_load_explicit(&p->state, memory_order_acquire) & INSIDE) relax();
 }

@@ -16,7 +16,8 @@ struct pool *pool_open(int n_threads, bool pin, struct err *e);
 void pool_close(struct pool *p);
 int pool_threads(const struct pool *p);
 
-/* Runs fn(ctx, worker) on every worker and returns when all are done. */
+/* Runs fn(ctx, 0) on the caller and fn(ctx, worker) on each other worker that comes in time, and
+ * returns when all that came are done: whatever has to be done must be handed out by pool_take. */
 void pool_run(struct pool *p, void (*fn)(void *ctx, int worker), void *ctx);
 
 /* Work that is handed out in chunks. Reset before pool_run; then each worker calls
