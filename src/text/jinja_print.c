@@ -109,7 +109,7 @@ static bool print_plain(struct jbuild *b, const struct jvalue *v) {
     char text[64];
     switch (v->type) {
     case JV_NONE:
-        return jb_add(b, STR("None"), JINJA_TEMPLATE);
+        return jb_add(b, STR("None"), v->origin);
     case JV_BOOL:
         return jb_add(b, str_of(v->b ? "True" : "False"), v->origin);
     case JV_INT:

@@ -3,7 +3,7 @@
 #ifndef HOLDFAST_TEXT_JINJA_RUN_H
 #define HOLDFAST_TEXT_JINJA_RUN_H
 
-#include "text/jinja_value.h"
+#include "text/jinja_state.h"
 
 enum { JR_FRAMES = 1200, JR_RANGE_MAX = 100000 };
 

@@ -102,7 +102,7 @@ bool jv_json(struct jrender *r, const json_t *json, uint32_t origin, struct jval
     switch (json_typeof(json)) {
     case JSON_NULL:
         *out = jv(JV_NONE);
-        return true;
+        break;
     case JSON_TRUE:
     case JSON_FALSE:
         *out = jv_bool(json_is_true(json));
