@@ -153,16 +153,21 @@ static void nine(struct str id, char out[10]) {
     out[9] = 0;
 }
 
-/* The call with this id in the messages before `end`, and its number among all calls. */
-static const json_t *find_call(const struct chat_work *w, size_t end, struct str id, int *number) {
-    *number = 0;
-    const json_t *found = NULL;
+struct found {
+    const json_t *call; /* NULL: none */
+    size_t message;
+    int number; /* among all calls */
+};
+
+/* The call with this id in the messages before `end`. */
+static struct found find_call(const struct chat_work *w, size_t end, struct str id) {
+    struct found found = {0};
     int at = 0;
     for (size_t i = 0; i < end; i++) {
         size_t k;
         json_t *call;
         json_array_foreach(json_object_get(json_array_get(w->in, i), "tool_calls"), k, call) {
-            if (str_eq(json_get_str(call, "id"), id)) found = call, *number = at;
+            if (str_eq(json_get_str(call, "id"), id)) found = (struct found){call, i, at};
             at++;
         }
     }
@@ -317,10 +322,10 @@ static void add_assistant(struct chat_work *w, json_t *m, size_t at) {
     } else {
         json_t *normal = json_array();
         size_t i;
-        int number = 0;
         json_array_foreach(calls, i, call) {
-            find_call(w, at + 1, json_get_str(call, "id"), &number);
-            if (json_array_append_new(normal, normal_call(w, call, number)) != 0) w->failed = true;
+            struct found f = find_call(w, at + 1, json_get_str(call, "id"));
+            if (json_array_append_new(normal, normal_call(w, call, f.number)) != 0)
+                w->failed = true;
         }
         if (json_object_set_new(m, "tool_calls", normal) != 0) w->failed = true;
         calls_to_text(w, m, as_text || is(w, STYLE_CALLS, 1));
@@ -347,21 +352,26 @@ static void add_assistant(struct chat_work *w, json_t *m, size_t at) {
 
 /* ---- results */
 
+/* A result follows its call into the text. */
+static bool result_as_text(const struct chat_work *w, size_t i, const struct found *f) {
+    if (w->as_text && (w->as_text[i] || (f->call && w->as_text[f->message]))) return true;
+    return f->call && is(w, STYLE_MALFORMED, 1) && is_malformed(f->call);
+}
+
 static void add_result(struct chat_work *w, size_t i) {
     json_t *m = json_copy(json_array_get(w->in, i));
     if (!m) {
         w->failed = true;
         return;
     }
-    int number;
     struct str id = json_get_str(m, "tool_call_id");
-    const json_t *call = find_call(w, i, id, &number);
+    struct found f = find_call(w, i, id);
     join_parts(w, m);
     if (json_is_null(json_object_get(m, "content"))) set_str(w, m, "content", "");
-    if (!json_object_get(m, "name") && call)
-        set_text(w, m, "name", json_get_str(json_object_get(call, "function"), "name"));
-    if (id.p) set_id(w, m, "tool_call_id", call, number);
-    if (is(w, STYLE_RESULTS, 1) || (w->as_text && w->as_text[i])) {
+    if (!json_object_get(m, "name") && f.call)
+        set_text(w, m, "name", json_get_str(json_object_get(f.call, "function"), "name"));
+    if (id.p) set_id(w, m, "tool_call_id", f.call, f.number);
+    if (is(w, STYLE_RESULTS, 1) || result_as_text(w, i, &f)) {
         struct buf b = {0};
         struct str text = content_of(m);
         tell(w, STYLE_RESULTS);

@@ -46,13 +46,7 @@ static json_t *make_vars(const struct chat_variables *v, const struct chat_work 
               set_new(vars, "add_generation_prompt", json_boolean(v->prompt));
     if (ok && v->thinking >= 0)
         ok = set_new(vars, "enable_thinking", json_boolean(v->thinking > 0));
-    if (ok && w->tools && w->style->v[STYLE_TOOLS] == 0) {
-        struct buf text = {0};
-        ok = json_write(&text, w->tools) &&
-             json_object_set(vars, "tools", (json_t *)w->tools) == 0 &&
-             set_new(vars, "functions", text_value(buf_view(&text)));
-        buf_free(&text);
-    }
+    if (ok) ok = set_tools(vars, w->style->v[STYLE_TOOLS] == 0 ? w->tools : NULL);
     if (ok && v->kwargs) ok = json_object_update(vars, (json_t *)v->kwargs) == 0;
     if (ok && json_object_set(vars, "messages", w->out) == 0) return vars;
     json_decref(vars);
