@@ -8,8 +8,9 @@
 #include "base/os.h"
 
 #include <pthread.h>
+#include <sched.h>
 
-enum { SPIN_NS = 200000, SPINS_PER_CLOCK = 64 };
+enum { SPIN_NS = 200000, SPINS_PER_CLOCK = 64, SPINS_BEFORE_YIELD = 20000 };
 #define PHASE  ((uint64_t)1 << 32) /* the number counts in the upper half */
 #define OPEN   ((uint64_t)1 << 31)
 #define INSIDE (OPEN - 1)
@@ -152,5 +153,8 @@ void pool_run(struct pool *p, void (*fn)(void *ctx, int worker), void *ctx) {
     begin(p);
     fn(ctx, 0);
     atomic_fetch_and(&p->state, ~OPEN);
-    while (atomic_load_explicit(&p->state, memory_order_acquire) & INSIDE) relax();
+    for (int i = 0; atomic_load_explicit(&p->state, memory_order_acquire) & INSIDE; i++) {
+        if (i < SPINS_BEFORE_YIELD) relax();
+        else sched_yield(); /* more threads than cores: let the last one finish */
+    }
 }
