@@ -80,8 +80,10 @@ class Writer:
 
     def tensor(self, name, kind, array):
         """array: floats, shaped as numpy has it; kind F32, F16 or BF16."""
-        raw = blocks.encode_plain(kind, array)
-        dims = array.shape[::-1]
+        self.raw_tensor(name, kind, array.shape, blocks.encode_plain(kind, array))
+
+    def raw_tensor(self, name, kind, shape, raw):
+        dims = shape[::-1]
         info = self._text(name) + struct.pack("<I", len(dims)) + struct.pack(f"<{len(dims)}Q", *dims)
         self.infos.append(info + struct.pack("<IQ", kind, len(self.data)))
         self.data += raw + bytes(-len(raw) % ALIGNMENT)
