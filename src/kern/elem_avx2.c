@@ -1,5 +1,5 @@
 /* Element-wise kernels: AVX2 with FMA. */
-#include "kern/elem.h"
+#include "kern/levels.h"
 
 #if defined(__AVX2__)
 #define ELEM_FILL kern_elem_avx2

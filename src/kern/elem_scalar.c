@@ -1,5 +1,5 @@
 /* Element-wise kernels: the scalar level, which defines the bits. */
-#include "kern/elem.h"
+#include "kern/levels.h"
 
 #define ELEM_FILL kern_elem_scalar
 #include "kern/elem_tmpl.h"

@@ -2,7 +2,7 @@
  * their level's flags and give ELEM_FILL the name that kern.c calls. Tails are masked vectors:
  * a lane that is not there reads as 0 and adds nothing. */
 #include "kern/fmath.h"
-#include "kern/elem.h"
+#include "kern/levels.h"
 
 /* out[i] = expr over n values; expr reads its inputs by GET(array). */
 #define GET(array) v_get((array) + at, here)

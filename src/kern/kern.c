@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kern/elem.h"
 #include "kern/levels.h"
 #include "kern/panel.h"
 
@@ -38,9 +37,9 @@ static const struct level {
     bool (*available)(void);
     part_fn parts[MAX_PARTS];
 } levels[] = {
-    {"scalar", always, {kern_elem_scalar, kern_act_scalar, kern_matmul_scalar}},
+    {"scalar", always, {kern_elem_scalar, kern_act_scalar, kern_matmul_scalar, kern_attn_scalar}},
 #if KERN_X86
-    {"avx2", has_avx2, {kern_elem_avx2, kern_act_avx2, kern_matmul_avx2}},
+    {"avx2", has_avx2, {kern_elem_avx2, kern_act_avx2, kern_matmul_avx2, kern_attn_avx2}},
     {"avx512", has_avx512, {kern_elem_avx512}},
 #endif
 };

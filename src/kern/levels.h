@@ -12,12 +12,17 @@
 #define KERN_X86 0
 #endif
 
+void kern_elem_scalar(struct kern *k);
 void kern_act_scalar(struct kern *k);
 void kern_matmul_scalar(struct kern *k);
+void kern_attn_scalar(struct kern *k);
 
 #if KERN_X86
+void kern_elem_avx2(struct kern *k);
+void kern_elem_avx512(struct kern *k);
 void kern_act_avx2(struct kern *k);
 void kern_matmul_avx2(struct kern *k);
+void kern_attn_avx2(struct kern *k);
 void kern_matmul_avx512(struct kern *k);
 #endif
 

@@ -10,6 +10,16 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "quant/quant.h"
+
+/* Before a loop of constant length, so that arrays of vectors stay in registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 #if defined(__AVX512F__)
 #include <immintrin.h>
 enum { VL = 16 };
@@ -20,6 +30,16 @@ static inline vf v_set(float x) {
 }
 static inline vf v_load(const float *p) {
     return _mm512_loadu_ps(p);
+}
+static inline vf v_load_f16(const uint16_t *p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+static inline vf v_load_i32(const int32_t *p) {
+    return _mm512_cvtepi32_ps(_mm512_loadu_si512(p));
+}
+/* The low 16 bits of each lane, for integers made with V_ROUND. */
+static inline void v_store_i16(int16_t *p, vf x) {
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(_mm512_castps_si512(x)));
 }
 static inline void v_store(float *p, vf x) {
     _mm512_storeu_ps(p, x);
@@ -85,6 +105,17 @@ static inline vf v_set(float x) {
 static inline vf v_load(const float *p) {
     return _mm256_loadu_ps(p);
 }
+static inline vf v_load_f16(const uint16_t *p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
+}
+static inline vf v_load_i32(const int32_t *p) {
+    return _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+static inline void v_store_i16(int16_t *p, vf x) {
+    __m256i low = _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0xffff));
+    __m128i a = _mm256_castsi256_si128(low), b = _mm256_extracti128_si256(low, 1);
+    _mm_storeu_si128((__m128i *)p, _mm_packus_epi32(a, b));
+}
 static inline void v_store(float *p, vf x) {
     _mm256_storeu_ps(p, x);
 }
@@ -145,6 +176,15 @@ static inline vf v_set(float x) {
 static inline vf v_load(const float *p) {
     return *p;
 }
+static inline vf v_load_f16(const uint16_t *p) {
+    return quant_f16_to_f32(*p);
+}
+static inline vf v_load_i32(const int32_t *p) {
+    return (float)*p;
+}
+static inline void v_store_i16(int16_t *p, vf x) {
+    *p = (int16_t)(quant_bits(x) & 0xffff);
+}
 static inline void v_store(float *p, vf x) {
     *p = x;
 }
@@ -181,24 +221,14 @@ static inline vmask v_less(vf a, vf b) {
 static inline vf v_select(vmask m, vf yes, vf no) {
     return m ? yes : no;
 }
-static inline uint32_t v_bits(vf a) {
-    uint32_t u;
-    memcpy(&u, &a, 4);
-    return u;
-}
-static inline vf v_from_bits(uint32_t u) {
-    vf a;
-    memcpy(&a, &u, 4);
-    return a;
-}
 static inline vf v_abs(vf a) {
-    return v_from_bits(v_bits(a) & 0x7fffffffu);
+    return quant_from_bits(quant_bits(a) & 0x7fffffffu);
 }
 static inline vf v_sign(vf magnitude, vf s) {
-    return v_from_bits(v_bits(magnitude) | (v_bits(s) & 0x80000000u));
+    return quant_from_bits(quant_bits(magnitude) | (quant_bits(s) & 0x80000000u));
 }
 static inline vf v_pow2(vf n) {
-    return v_from_bits((v_bits(n) << 23) + 0x3f800000u);
+    return quant_from_bits((quant_bits(n) << 23) + 0x3f800000u);
 }
 #endif
 

@@ -36,11 +36,13 @@ struct cpu {
     struct moe_buffers *moe; /* cpu_moe.c */
 
     /* cpu_attn.c */
+    int attn_rows; /* reserved */
     struct cpu_rope rope[CPU_ROPE_SPECS];
-    float *rope_cs;             /* (n_rows, CPU_ROPE_DIMS) */
+    float *rope_cs;             /* (attn_rows, CPU_ROPE_DIMS) */
+    double *rope_freq;          /* (CPU_ROPE_DIMS / 2) radians per position, spec after spec */
     struct attn_scratch **attn; /* one per worker */
-    float *attn_parts;          /* span partials of a split phase */
-    struct pool_tasks attn_tasks;
+    float *attn_parts;          /* span partials of a decode step */
+    int64_t attn_part_floats;
 };
 
 static inline struct cpu *cpu_of(struct backend *b) {

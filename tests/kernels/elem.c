@@ -11,26 +11,20 @@
 #include "base/fmath.h"
 #include "base/os.h"
 #include "base/rng.h"
-#include "kern/elem.h"
+#include "kern/kern.h"
 
 enum { N = 4099 };
-static struct kern scalar, levels[2];
+static const struct kern *scalar, *levels[2];
 static int n_levels;
 
 static int setup(void **state) {
     (void)state;
-    kern_elem_scalar(&scalar);
-    scalar.level = "scalar";
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        levels[n_levels].level = "avx2";
-        kern_elem_avx2(&levels[n_levels++]);
+    static const char *const names[] = {"avx2", "avx512"};
+    scalar = kern_level("scalar");
+    for (int i = 0; i < 2; i++) {
+        const struct kern *k = kern_level(names[i]);
+        if (k) levels[n_levels++] = k;
     }
-    if (__builtin_cpu_supports("avx512f")) {
-        levels[n_levels].level = "avx512";
-        kern_elem_avx512(&levels[n_levels++]);
-    }
-#endif
     return 0;
 }
 
@@ -73,7 +67,7 @@ static void activations_are_accurate(void **state) {
         double worst = 0;
         for (int i = -40000; i <= 40000; i++) {
             float x = (float)i * 0.00237f, y;
-            scalar.act(cases[c].act, &x, &y, 1);
+            scalar->act(cases[c].act, &x, &y, 1);
             double at_least = fmax(1e-35, cases[c].floor_of_x * fabs((double)x));
             double u = ulps(y, ref_act(cases[c].act, x), at_least);
             if (u > worst) worst = u;
@@ -88,14 +82,14 @@ static void softcap_is_accurate(void **state) {
     double worst = 0;
     for (int i = -40000; i <= 40000; i++) {
         float x = (float)i * 0.00237f, y = x;
-        scalar.softcap(&y, 1, 1);
+        scalar->softcap(&y, 1, 1);
         double u = ulps(y, tanh((double)x), 0);
         if (u > worst) worst = u;
     }
     print_message("tanh: %.2f ulp\n", worst);
     assert_true(worst <= 2.0);
     float inf[2] = {INFINITY, -INFINITY};
-    scalar.softcap(inf, 30, 2);
+    scalar->softcap(inf, 30, 2);
     assert_true(inf[0] == 30 && inf[1] == -30);
 }
 
@@ -112,9 +106,9 @@ static void softmax_and_norm_are_accurate(void **state) {
             sq += (double)x[i] * x[i];
         }
         for (int i = 0; i < n; i++) sum += exp(x[i] - max);
-        scalar.softmax(y, n);
+        scalar->softmax(y, n);
         for (int i = 0; i < n; i++) assert_true(ulps(y[i], exp(x[i] - max) / sum, 1e-4) < 8);
-        scalar.rms_norm(x, w, y, n, 1e-5f);
+        scalar->rms_norm(x, w, y, n, 1e-5f);
         for (int i = 0; i < n; i++)
             assert_true(ulps(y[i], x[i] / sqrt(sq / n + (double)1e-5f) * w[i], 0) < 6);
     }
@@ -149,11 +143,11 @@ static void levels_give_the_same_bits(void **state) {
         for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
             size_t n = (size_t)sizes[s];
             a[14 * n] = b[14 * n] = 5;
-            run_all(&scalar, x + 1, y + 1, (int64_t)n, a);
-            run_all(&levels[l], x + 1, y + 1, (int64_t)n, b);
+            run_all(scalar, x + 1, y + 1, (int64_t)n, a);
+            run_all(levels[l], x + 1, y + 1, (int64_t)n, b);
             for (size_t i = 0; i <= 14 * n; i++)
                 if (memcmp(a + i, b + i, 4) != 0)
-                    fail_msg("%s, n %zu, kernel %zu, element %zu: %a, scalar %a", levels[l].level,
+                    fail_msg("%s, n %zu, kernel %zu, element %zu: %a, scalar %a", levels[l]->level,
                              n, i / n, i % n, (double)b[i], (double)a[i]);
         }
 }
@@ -172,15 +166,15 @@ static void all_floats_give_the_same_bits(void **state) {
                 memcpy(a, x, sizeof x);
                 memcpy(b, x, sizeof x);
                 if (act < 4) {
-                    scalar.act((enum kern_act)act, x, a, 4096);
-                    levels[l].act((enum kern_act)act, x, b, 4096);
+                    scalar->act((enum kern_act)act, x, a, 4096);
+                    levels[l]->act((enum kern_act)act, x, b, 4096);
                 } else {
-                    scalar.softcap(a, 50, 4096);
-                    levels[l].softcap(b, 50, 4096);
+                    scalar->softcap(a, 50, 4096);
+                    levels[l]->softcap(b, 50, 4096);
                 }
                 for (int i = 0; i < 4096; i++)
                     if (memcmp(a + i, b + i, 4) != 0 && !(a[i] != a[i] && b[i] != b[i]))
-                        fail_msg("kernel %d of %s at %a", act, levels[l].level, (double)x[i]);
+                        fail_msg("kernel %d of %s at %a", act, levels[l]->level, (double)x[i]);
             }
     }
 }
@@ -223,7 +217,7 @@ static void print_rates(void **state) {
     struct rng r = {5};
     for (int i = 0; i < 8192; i++) x[i] = y[i] = rng_normal(&r);
     for (int l = -1; l < n_levels; l++) {
-        const struct kern *k = l < 0 ? &scalar : &levels[l];
+        const struct kern *k = l < 0 ? scalar : levels[l];
         uint64_t best[3] = {UINT64_MAX, UINT64_MAX, UINT64_MAX};
         for (int i = 0; i < 20; i++) {
             uint64_t t[4] = {os_now_ns()};

@@ -1,0 +1,161 @@
+/* Attention kernels: AVX2. */
+#include "kern/attn.h"
+#include "kern/levels.h"
+#include "kern/simd.h"
+
+#if defined(__AVX2__)
+static inline __m256i load(const void *p) {
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+static inline void store(void *p, __m256i x) {
+    _mm256_storeu_si256((__m256i *)p, x);
+}
+/* Four bytes in every lane. */
+static inline __m256i spread(const void *p) {
+    int32_t x;
+    memcpy(&x, p, sizeof x);
+    return _mm256_set1_epi32(x);
+}
+
+/* One tile of 16 positions and one chunk of 32 dims for C columns. |k| <= 127 and |q| <= 127, so
+ * a pair of products fits int16. */
+static ALWAYS_INLINE void dot_tile_q8(const uint8_t *k, const int8_t *const *q, int32_t *const *out,
+                                      const int C) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i acc[2 * ATTN_SHARE];
+    UNROLL for (int i = 0; i < 2 * C; i++) acc[i] = _mm256_setzero_si256();
+    UNROLL for (int quad = 0; quad < 8; quad++) {
+        __m256i a = load(k + quad * 64), b = load(k + quad * 64 + 32);
+        __m256i abs_a = _mm256_abs_epi8(a), abs_b = _mm256_abs_epi8(b);
+        UNROLL for (int c = 0; c < C; c++) {
+            __m256i x = spread(q[c] + quad * 4);
+            __m256i pa = _mm256_maddubs_epi16(abs_a, _mm256_sign_epi8(x, a));
+            __m256i pb = _mm256_maddubs_epi16(abs_b, _mm256_sign_epi8(x, b));
+            acc[2 * c] = _mm256_add_epi32(acc[2 * c], _mm256_madd_epi16(pa, ones));
+            acc[2 * c + 1] = _mm256_add_epi32(acc[2 * c + 1], _mm256_madd_epi16(pb, ones));
+        }
+    }
+    UNROLL for (int c = 0; c < C; c++) {
+        store(out[c], acc[2 * c]);
+        store(out[c] + 8, acc[2 * c + 1]);
+    }
+}
+
+/* The same for q4_0: byte codes of quads 2i (low) and 2i+1 (high). Eight products of at most
+ * 2 * 15 * 127 fit int16; the codes' offset of 8 is taken off through the sum of q. */
+static ALWAYS_INLINE void dot_tile_q4(const uint8_t *k, const int8_t *const *q, const int *q_sum,
+                                      int32_t *const *out, const int C) {
+    const __m256i low = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+    __m256i acc[2 * ATTN_SHARE];
+    UNROLL for (int i = 0; i < 2 * C; i++) acc[i] = _mm256_setzero_si256();
+    UNROLL for (int i = 0; i < 4; i++) {
+        __m256i a = load(k + i * 64), b = load(k + i * 64 + 32);
+        __m256i a0 = _mm256_and_si256(a, low), a1 = _mm256_and_si256(_mm256_srli_epi16(a, 4), low);
+        __m256i b0 = _mm256_and_si256(b, low), b1 = _mm256_and_si256(_mm256_srli_epi16(b, 4), low);
+        UNROLL for (int c = 0; c < C; c++) {
+            __m256i x = spread(q[c] + i * 8), y = spread(q[c] + i * 8 + 4);
+            __m256i pa = _mm256_add_epi16(_mm256_maddubs_epi16(a0, x), _mm256_maddubs_epi16(a1, y));
+            __m256i pb = _mm256_add_epi16(_mm256_maddubs_epi16(b0, x), _mm256_maddubs_epi16(b1, y));
+            acc[2 * c] = _mm256_add_epi16(acc[2 * c], pa);
+            acc[2 * c + 1] = _mm256_add_epi16(acc[2 * c + 1], pb);
+        }
+    }
+    UNROLL for (int c = 0; c < C; c++) {
+        __m256i offset = _mm256_set1_epi32(8 * q_sum[c]);
+        store(out[c], _mm256_sub_epi32(_mm256_madd_epi16(acc[2 * c], ones), offset));
+        store(out[c] + 8, _mm256_sub_epi32(_mm256_madd_epi16(acc[2 * c + 1], ones), offset));
+    }
+}
+
+/* Every tile that holds a visible position, every chunk. */
+static ALWAYS_INLINE void dot_cols(bool q4, const uint8_t *codes, const struct attn_query *q,
+                                   int c0, int32_t *sums, const int C) {
+    int dp = attn_pad32(q->dim), chunks = dp / 32, tile_bytes = dp * (q4 ? 8 : 16);
+    for (int j = 0; j < chunks; j++) {
+        const int8_t *x[ATTN_SHARE];
+        int x_sum[ATTN_SHARE];
+        for (int c = 0; c < C; c++) {
+            const struct act_block *b = q->q + (c0 + c) * act_blocks(dp) + j / 8;
+            x[c] = b->q + j % 8 * 32;
+            x_sum[c] = b->sum[j % 8 * 2] + b->sum[j % 8 * 2 + 1];
+        }
+        for (int tile = q->lo / 16; tile * 16 < q->hi; tile++) {
+            const uint8_t *k = codes + tile * tile_bytes + j * (q4 ? 256 : 512);
+            int32_t *out[ATTN_SHARE];
+            for (int c = 0; c < C; c++) out[c] = sums + (c * chunks + j) * ATTN_UNIT + tile * 16;
+            if (q4) dot_tile_q4(k, x, x_sum, out, C);
+            else dot_tile_q8(k, x, out, C);
+        }
+    }
+}
+#define DOT(name, q4)                                                                              \
+    static void name(const void *codes, const struct attn_query *q, int c0, int n,                 \
+                     int32_t *sums) {                                                              \
+        if (n == 4) dot_cols(q4, codes, q, c0, sums, 4);                                           \
+        if (n == 3) dot_cols(q4, codes, q, c0, sums, 3);                                           \
+        if (n == 2) dot_cols(q4, codes, q, c0, sums, 2);                                           \
+        if (n == 1) dot_cols(q4, codes, q, c0, sums, 1);                                           \
+    }
+DOT(dot_q8, false)
+DOT(dot_q4, true)
+
+/* Eight dims of one pair of positions as int16: codes of q8_0, or nibbles (0..15) of q4_0, whose
+ * 32 dims stand in 32 bytes, dims e low and 16 + e high. */
+static ALWAYS_INLINE __m256i v_codes(bool q4, const uint8_t *pair, int eight) {
+    if (!q4) return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(pair + eight * 16)));
+    __m128i two = _mm_loadu_si128((const __m128i *)(pair + eight % 2 * 16));
+    if (eight >= 2) two = _mm_srli_epi16(two, 4);
+    return _mm256_cvtepu8_epi16(_mm_and_si128(two, _mm_set1_epi8(15)));
+}
+
+/* 16 dims of C columns: position pairs [pair0, pair1). */
+static ALWAYS_INLINE void mix_tile(bool q4, const uint8_t *v, int stride, int half, int pair0,
+                                   int pair1, const int16_t *P, int32_t *sums, const int C) {
+    __m256i acc[2 * ATTN_SHARE];
+    UNROLL for (int i = 0; i < 2 * C; i++) acc[i] = _mm256_setzero_si256();
+    for (int i = pair0; i < pair1; i++) {
+        __m256i a = v_codes(q4, v + i * stride, 2 * half),
+                b = v_codes(q4, v + i * stride, 2 * half + 1);
+        UNROLL for (int c = 0; c < C; c++) {
+            __m256i x = spread(P + c * ATTN_UNIT + 2 * i);
+            acc[2 * c] = _mm256_add_epi32(acc[2 * c], _mm256_madd_epi16(a, x));
+            acc[2 * c + 1] = _mm256_add_epi32(acc[2 * c + 1], _mm256_madd_epi16(b, x));
+        }
+    }
+    UNROLL for (int c = 0; c < C; c++) {
+        int32_t offset = 0;
+        if (q4)
+            for (int p = 2 * pair0; p < 2 * pair1; p++) offset += 8 * P[c * ATTN_UNIT + p];
+        __m256i o = _mm256_set1_epi32(offset);
+        store(sums + c * 32 + half * 16, _mm256_sub_epi32(acc[2 * c], o));
+        store(sums + c * 32 + half * 16 + 8, _mm256_sub_epi32(acc[2 * c + 1], o));
+    }
+}
+
+static ALWAYS_INLINE void mix_cols(bool q4, const uint8_t *codes, int dim, int group,
+                                   const struct attn_step *st, const int16_t *P, int32_t *sums) {
+    int stride = attn_pad32(dim) * (q4 ? 1 : 2), pair0 = st->lo / 2, pair1 = (st->hi + 1) / 2;
+    const uint8_t *v = codes + group * (q4 ? 32 : 64);
+    for (int c = 0; c < st->n; c += ATTN_SHARE)
+        for (int half = 0; half < 2; half++) {
+            const int16_t *w = P + c * ATTN_UNIT;
+            int32_t *out = sums + c * 32;
+            int n = st->n - c;
+            if (n >= 4) mix_tile(q4, v, stride, half, pair0, pair1, w, out, 4);
+            if (n == 3) mix_tile(q4, v, stride, half, pair0, pair1, w, out, 3);
+            if (n == 2) mix_tile(q4, v, stride, half, pair0, pair1, w, out, 2);
+            if (n == 1) mix_tile(q4, v, stride, half, pair0, pair1, w, out, 1);
+        }
+}
+static void mix_q8(const void *codes, int dim, int group, const struct attn_step *st,
+                   const int16_t *P, int32_t *sums) {
+    mix_cols(false, codes, dim, group, st, P, sums);
+}
+static void mix_q4(const void *codes, int dim, int group, const struct attn_step *st,
+                   const int16_t *P, int32_t *sums) {
+    mix_cols(true, codes, dim, group, st, P, sums);
+}
+
+#define ATTN_FILL kern_attn_avx2
+#include "kern/attn_tmpl.h"
+#endif
