@@ -298,7 +298,7 @@ static void types_and_levels(void **state) {
             struct shape s = shapes[i];
             s.k_type = (enum kv_type)(t / KV_TYPES);
             s.v_type = (enum kv_type)(t % KV_TYPES);
-            struct input in = input_make(&s, 150, 100 + (uint64_t)i);
+            struct input in = input_make(&s, 130, 100 + (uint64_t)i);
             float *want = run(&s, &in, 1, 64, "scalar");
             double limit = tolerance[s.k_type] + tolerance[s.v_type], e = nmse(&s, &in, want);
             if (i == 0)
@@ -309,7 +309,7 @@ static void types_and_levels(void **state) {
                          kv_type_name(s.v_type), e, limit);
             for (int l = 1; l < 3; l++) {
                 if (!kern_level(level_names[l])) continue;
-                float *got = run(&s, &in, 1, 150, level_names[l]);
+                float *got = run(&s, &in, 1, 130, level_names[l]);
                 expect_equal(&s, level_names[l], want, got, in.n);
                 mem_free(got);
             }
@@ -326,8 +326,8 @@ static void cut_in_any_way(void **state) {
         for (int t = 0; t < KV_TYPES; t++) {
             struct shape s = shapes[i];
             s.k_type = s.v_type = (enum kv_type)t;
-            struct input in = input_make(&s, 1100, 7);
-            float *want = run(&s, &in, 1, 1100, level);
+            struct input in = input_make(&s, 600, 7);
+            float *want = run(&s, &in, 1, 600, level);
             double e = nmse(&s, &in, want);
             if (!(e < 2 * tolerance[t])) fail_msg("%s %s: NMSE %g", s.name, kv_type_name(t), e);
             static const struct {
