@@ -9,7 +9,7 @@
 /* A word longer than a window is merged window by window, so that memory stays bounded. The last
  * tokens of a window depend on what follows: those in its last OVERLAP bytes are done again with
  * the next one. */
-enum { WINDOW = 1 << 18, OVERLAP = 1 << 12 };
+enum { WINDOW = 1 << 15, OVERLAP = 1 << 11 };
 
 struct best {
     uint32_t priority;

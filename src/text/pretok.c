@@ -201,13 +201,6 @@ static const struct rule space_llm_punct[] = {RULE(OPT(WHITE), PLUS_ALSO(0, llm_
 static const struct rule punct_signs[] = {RULE(PLUS(P | SIGN))};
 static const struct rule punct_signs_tick[] = {RULE(PLUS(P | SIGN | TICK))};
 
-/* [^\n]+|\n+ */
-static const uint32_t line_feed[] = {'\n', '\n', 0};
-static const struct rule lines[] = {RULE(PLUS_ALSO(NEGATED, line_feed)),
-                                    RULE(PLUS_ALSO(0, line_feed))};
-/* " *[^ ]+| +": where no token has a space behind another character, merges cannot cross. */
-static const struct rule spaced[] = {RULE(STAR(SPACE), PLUS(NOT(SPACE))), RULE(PLUS(SPACE))};
-
 #define STEP(rules)                                                                                \
     { rules, (int)(sizeof(rules) / sizeof *(rules)) }
 enum {
@@ -247,12 +240,8 @@ static const struct pretok table[] = {
      0,
      {STEP(upto3_digits), STEP(deepseek3_han), STEP(deepseek3)}},
     {"falcon", CLEAN, {STEP(punct_signs_tick), STEP(gpt2), STEP(three_digits)}},
-    {"gemma4 granite-embed-multi-311m", ADD_BOS | PRETOK_RAW, {STEP(lines)}},
+    {"gemma4 granite-embed-multi-311m", ADD_BOS | PRETOK_RAW, {{NULL, 0}}},
 };
-static const struct pretok lines_spaced = {"", 0, {STEP(lines), STEP(spaced)}};
-static const struct pretok only_spaced = {"", 0, {STEP(spaced)}};
-static const struct pretok whole = {"", 0, {{NULL, 0}}};
-
 static bool names_has(const char *names, struct str name) {
     for (const char *p = names; *p;) {
         size_t len = strcspn(p, " ");
@@ -270,11 +259,6 @@ const struct pretok *pretok_find(struct str name) {
 
 unsigned pretok_flags(const struct pretok *p) {
     return p->flags;
-}
-
-const struct pretok *pretok_raw(bool by_line, bool by_space) {
-    if (by_space) return by_line ? &lines_spaced : &only_spaced;
-    return by_line ? pretok_find(STR("gemma4")) : &whole;
 }
 
 /* The bytes of the character at p if it belongs to the set, else 0. */

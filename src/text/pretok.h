@@ -19,10 +19,6 @@ struct pretok;
 /* By the value of tokenizer.ggml.pre; NULL: unknown. */
 const struct pretok *pretok_find(struct str name);
 unsigned pretok_flags(const struct pretok *p);
-/* The cuts of tokenizers without patterns: at line feeds (gemma4), before runs of spaces where
- * the vocabulary allows it, both, or none. Text may hold invalid bytes. */
-const struct pretok *pretok_raw(bool by_line, bool by_space);
-
 /* Cuts text (valid UTF-8) into words and calls word for each, in order; together they are the
  * text. Stops and returns false when word does. Time is linear in the text. */
 bool pretok_split(const struct pretok *p, struct str text, bool (*word)(void *ctx, struct str w),

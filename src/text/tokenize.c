@@ -106,9 +106,27 @@ static bool on_word(void *ctx, struct str w) {
     return true;
 }
 
+/* SPM and raw BPE have no patterns: a fragment is one word, or for gemma4 one word per line and
+ * run of line feeds. Merges inside it seldom reach over a space; it is cut further where the
+ * vocabulary shows that none can, so that words are short and recur. */
+static bool split_raw(struct encoder *c, struct str text) {
+    const struct vocab *v = c->v;
+    size_t from = 0;
+    for (size_t i = 1; i < text.len; i++) {
+        unsigned char last = (unsigned char)text.p[i - 1], now = (unsigned char)text.p[i];
+        bool at_space = now == ' ' && last != ' ' && !v->before_space[last];
+        bool at_line = v->kind == VOCAB_RAW_BPE && (now == '\n') != (last == '\n');
+        if (!at_space && !at_line) continue;
+        if (!on_word(c, (struct str){text.p + from, i - from})) return false;
+        from = i;
+    }
+    return text.len == 0 || on_word(c, (struct str){text.p + from, text.len - from});
+}
+
 /* A stretch without cut tokens. */
 static bool encode_fragment(struct encoder *c, struct str text) {
     c->prefix = c->v->add_space_prefix;
+    if (c->v->kind != VOCAB_BYTE_BPE) return split_raw(c, text);
     return pretok_split(c->v->words, text, on_word, c);
 }
 

@@ -23,17 +23,36 @@ bool tokens_add(struct tokens *t, int32_t id) {
     return true;
 }
 
+/* What a text is looked up by. Up to 7 bytes it is the text itself with its length behind it; a
+ * longer one is hashed and has to be compared. Most lookups so touch one cache line. */
+static uint64_t text_key(struct str t) {
+    uint64_t key = 0, word;
+    if (t.len < 8) {
+        if (t.len) memcpy(&key, t.p, t.len);
+        return key << 8 | t.len;
+    }
+    for (size_t i = 0; i < t.len - 8; i += 8) {
+        memcpy(&word, t.p + i, 8);
+        key = (key ^ word) * 0x9E3779B97F4A7C15u;
+        key ^= key >> 32;
+    }
+    memcpy(&word, t.p + t.len - 8, 8);
+    return (key ^ word ^ t.len << 32) * 0xC2B2AE3D27D4EB4Fu | 0xFF;
+}
+
 /* The slot of a text, or the free slot where it would go. */
-static size_t text_place(const struct vocab *v, struct str text, uint32_t hash) {
-    size_t mask = v->n_by_text - 1, i = hash & mask;
+static struct text_slot *text_place(const struct vocab *v, struct str text, uint64_t key) {
+    uint64_t h = (key ^ key >> 32) * 0x9E3779B97F4A7C15u;
+    size_t mask = v->n_by_text - 1, i = (h ^ h >> 29) & mask;
     for (; v->by_text[i].id_1; i = (i + 1) & mask)
-        if (v->by_text[i].hash == hash && str_eq(v->text[v->by_text[i].id_1 - 1], text)) break;
-    return i;
+        if (v->by_text[i].key == key &&
+            (text.len < 8 || str_eq(v->text[v->by_text[i].id_1 - 1], text)))
+            break;
+    return &v->by_text[i];
 }
 
 static int32_t find_text(const struct vocab *v, struct str text) {
-    if (text.len > v->longest) return -1;
-    return v->by_text[text_place(v, text, (uint32_t)str_hash(text))].id_1 - 1;
+    return text.len > v->longest ? -1 : text_place(v, text, text_key(text))->id_1 - 1;
 }
 
 int32_t vocab_find(const struct vocab *v, struct str text) {
@@ -50,33 +69,33 @@ int32_t vocab_find_plain(const struct vocab *v, struct str text) {
 static bool index_texts(struct vocab *v, size_t n) {
     size_t size = 64;
     while (size < 2 * n) size *= 2;
-    mem_free(v->by_text);
-    v->by_text = mem_calloc(size, sizeof *v->by_text);
+    mem_free_aligned(v->by_text);
+    v->by_text = mem_aligned(size * sizeof *v->by_text);
     v->n_by_text = size;
     if (!v->by_text) return false;
     for (size_t i = 0; i < v->n_texts; i++) {
-        uint32_t hash = (uint32_t)str_hash(v->text[i]);
-        v->by_text[text_place(v, v->text[i], hash)] = (struct text_slot){hash, (int32_t)i + 1};
+        uint64_t key = text_key(v->text[i]);
+        *text_place(v, v->text[i], key) = (struct text_slot){key, (int32_t)i + 1};
     }
     return true;
 }
 
 /* The id of a text; one that is new gets an id behind the tokens. -1: no memory. */
 static int32_t intern(struct vocab *v, struct str text) {
-    if (text.len > v->longest) v->longest = text.len;
-    uint32_t hash = (uint32_t)str_hash(text);
-    size_t place = text_place(v, text, hash);
-    if (v->by_text[place].id_1) return v->by_text[place].id_1 - 1;
+    uint64_t key = text_key(text);
+    struct text_slot *place = text_place(v, text, key);
+    if (place->id_1) return place->id_1 - 1;
     void *texts = v->text;
     if (!mem_grow(&texts, &v->cap_texts, v->n_texts + 1, sizeof *v->text)) return -1;
     v->text = texts;
     char *copy = arena_strndup(&v->arena, text.p, text.len);
     if (!copy) return -1;
     v->text[v->n_texts++] = (struct str){copy, text.len};
-    if (2 * v->n_texts > v->n_by_text)
-        return index_texts(v, 2 * v->n_texts) ? (int32_t)v->n_texts - 1 : -1;
-    v->by_text[place] = (struct text_slot){hash, (int32_t)v->n_texts};
-    return (int32_t)v->n_texts - 1;
+    if (text.len > v->longest) v->longest = text.len;
+    int32_t id_1 = (int32_t)v->n_texts;
+    *place = (struct text_slot){key, id_1};
+    if (2 * v->n_texts > v->n_by_text && !index_texts(v, 2 * v->n_texts)) return -1;
+    return id_1 - 1;
 }
 
 /* An array key of the kind asked for; NULL with e filled, or NULL alone when absent. */
@@ -193,6 +212,25 @@ static bool read_scores(struct vocab *v, const struct gguf *g, struct err *e) {
     return true;
 }
 
+/* Splits "LEFT RIGHT" at the first space behind position 0; whole: both without the space. */
+static bool split_merge(struct str m, struct str *left, struct str *right, struct buf *whole) {
+    int64_t space = m.len ? str_find(m, STR(" "), 1) : -1;
+    if (space < 0 || (size_t)space + 1 == m.len) return false;
+    *left = (struct str){m.p, (size_t)space};
+    *right = (struct str){m.p + space + 1, m.len - left->len - 1};
+    buf_clear(whole);
+    buf_str(whole, *left);
+    buf_str(whole, *right);
+    return true;
+}
+
+/* Merges come in the order of what they make: mostly the text of the merge before, or the next. */
+static int32_t intern_near(struct vocab *v, struct str text, int32_t last) {
+    for (int32_t id = last; id < v->n && id <= last + 1; id++)
+        if (str_eq(v->text[id], text)) return id;
+    return intern(v, text);
+}
+
 static bool read_merges(struct vocab *v, const struct gguf *g, struct err *e) {
     const char *key = "tokenizer.ggml.merges";
     const struct gguf_kv *kv = find_array(g, key, true, e);
@@ -201,28 +239,24 @@ static bool read_merges(struct vocab *v, const struct gguf *g, struct err *e) {
         return err_set(e, ERR_LIMIT, "%s: %llu merges, the limit is %d", key,
                        (unsigned long long)kv->count, LIMIT_MERGES);
     for (v->n_pairs = 64; v->n_pairs < 2 * kv->count;) v->n_pairs *= 2;
-    v->pairs = mem_calloc(v->n_pairs, sizeof *v->pairs);
+    v->pairs = mem_aligned(v->n_pairs * sizeof *v->pairs);
     if (!v->pairs) return err_nomem(e, key, v->n_pairs * sizeof *v->pairs);
-    struct buf both = {0};
+    struct buf whole = {0};
     bool ok = true;
+    int32_t merged = 0;
     for (uint64_t i = 0; ok && i < kv->count; i++) {
-        struct str m = gguf_arr_str(kv, i);
-        int64_t space = m.len ? str_find(m, STR(" "), 1) : -1;
-        if (space < 0 || (size_t)space + 1 == m.len) {
+        struct str left, right;
+        if (!split_merge(gguf_arr_str(kv, i), &left, &right, &whole)) {
             ok = err_set(e, ERR_FORMAT, "%s[%llu]: expected two texts with a space between them",
                          key, (unsigned long long)i);
             break;
         }
-        struct str left = {m.p, (size_t)space}, right = {m.p + space + 1, m.len - left.len - 1};
-        buf_clear(&both);
-        buf_str(&both, left);
-        buf_str(&both, right);
         int32_t a = intern(v, left), b = intern(v, right);
-        int32_t ab = both.failed ? -1 : intern(v, buf_view(&both));
-        if (a < 0 || b < 0 || ab < 0) ok = err_nomem(e, key, kv->count);
-        else merge_add_pair(v, a, b, ab, (uint32_t)i);
+        merged = whole.failed ? -1 : intern_near(v, buf_view(&whole), merged);
+        if (a < 0 || b < 0 || merged < 0) ok = err_nomem(e, key, kv->count);
+        else merge_add_pair(v, a, b, merged, (uint32_t)i);
     }
-    buf_free(&both);
+    buf_free(&whole);
     return ok;
 }
 
@@ -236,15 +270,15 @@ static bool check_unique(const struct vocab *v, struct err *e) {
     return true;
 }
 
-/* Whether some text that merges can make has a word space behind another character. */
-static bool joins_words(const struct vocab *v) {
+/* Which bytes come before a word space inside some text that merges can make. */
+static void find_before_space(struct vocab *v) {
+    const struct str space = STR(WORD_SPACE);
     for (size_t i = 0; i < v->n_texts; i++) {
-        struct str t = v->text[i], space = STR(WORD_SPACE);
+        struct str t = v->text[i];
         if (i < (size_t)v->n && vocab_is_control(v, (int32_t)i)) continue;
-        while (str_starts(t, space)) t.p += space.len, t.len -= space.len;
-        if (str_find(t, space, 0) >= 0) return true;
+        for (int64_t at = 0; (at = str_find(t, space, (size_t)at)) >= 0; at++)
+            if (at > 0) v->before_space[(unsigned char)t.p[at - 1]] = true;
     }
-    return false;
 }
 
 static void find_byte_ids(struct vocab *v) {
@@ -309,7 +343,7 @@ static bool read_all(struct vocab *v, const struct gguf *g, struct err *e) {
     if (!vocab_read_special(v, g, e) || !vocab_make_bytes(v, e)) return false;
     if (!list_cut_tokens(v, e) || !read_suppressed(v, g, e)) return false;
     find_byte_ids(v);
-    if (v->kind != VOCAB_BYTE_BPE) v->words = pretok_raw(v->kind == VOCAB_RAW_BPE, !joins_words(v));
+    find_before_space(v);
     return true;
 }
 
@@ -331,8 +365,8 @@ void vocab_close(struct vocab *v) {
     if (!v) return;
     arena_free(&v->arena);
     mem_free(v->text);
-    mem_free(v->by_text);
-    mem_free(v->pairs);
+    mem_free_aligned(v->by_text);
+    mem_free_aligned(v->pairs);
     mem_free(v);
 }
 

@@ -15,7 +15,7 @@ enum vocab_kind {
 
 /* Places of the two open-addressing tables, powers of two. */
 struct text_slot {
-    uint32_t hash;
+    uint64_t key;
     int32_t id_1; /* id + 1; 0 = free */
 };
 struct pair_slot {
@@ -35,7 +35,7 @@ struct cut_token {
 struct vocab {
     struct arena arena; /* texts, bytes and the fixed arrays */
     enum vocab_kind kind;
-    const struct pretok *words;
+    const struct pretok *words; /* byte-level BPE */
     bool ignore_merges, add_space_prefix, clean_spaces;
 
     int32_t n;             /* tokens */
@@ -50,7 +50,8 @@ struct vocab {
     struct pair_slot *pairs;
     size_t n_pairs;
 
-    int32_t byte_id[256]; /* the token or merge text of one byte; -1: none */
+    bool before_space[256]; /* this byte and U+2581 may be joined by merges */
+    int32_t byte_id[256];   /* the token or merge text of one byte; -1: none */
     struct vocab_special special;
     int32_t *suppress;
     int n_suppress;
