@@ -13,6 +13,7 @@
 const struct verb *const cmd_verbs[] = {
     &verb_show,
     &verb_synth,
+    &verb_tokenize,
 };
 const int cmd_n_verbs = (int)(sizeof cmd_verbs / sizeof *cmd_verbs);
 

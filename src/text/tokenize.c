@@ -65,6 +65,10 @@ static const struct cut_token *match_cut(const struct vocab *v, const char *p, s
     return best;
 }
 
+static bool add_id(struct encoder *c, int32_t id) {
+    return tokens_add(c->out, id) || err_nomem(c->e, "token ids", c->out->n * sizeof id);
+}
+
 /* The word as the vocabulary writes it. False: no memory. */
 static bool escape(struct encoder *c, struct str w, bool prefix) {
     struct buf *out = &c->escaped;
@@ -85,7 +89,7 @@ static bool encode_word(struct encoder *c, struct str w, bool prefix) {
                        : v->kind == VOCAB_RAW_BPE && w.p[0] == '\n';
     if ((whole || !bytes) && !escape(c, w, prefix)) return err_nomem(c->e, "a word", w.len);
     int32_t id = whole ? vocab_find_plain(v, buf_view(&c->escaped)) : -1;
-    if (id >= 0 && id < v->n) return tokens_add(c->out, id) || err_nomem(c->e, "token ids", 0);
+    if (id >= 0 && id < v->n) return add_id(c, id);
     return merge_word(&c->merger, bytes ? w : buf_view(&c->escaped), c->out, c->e);
 }
 
@@ -102,7 +106,7 @@ static bool on_word(void *ctx, struct str w) {
         return true;
     }
     for (size_t i = 0; i < s->n; i++)
-        if (!tokens_add(c->out, c->out->id[s->at + i])) return err_nomem(c->e, "token ids", 0);
+        if (!add_id(c, c->out->id[s->at + i])) return false;
     return true;
 }
 
@@ -166,7 +170,7 @@ static bool encode_text(struct encoder *c, const struct joined *j, bool cut_mark
             continue;
         }
         if (!encode_fragment(c, (struct str){p + from, at - from})) return false;
-        if (!tokens_add(c->out, t->id)) return err_nomem(c->e, "token ids", 0);
+        if (!add_id(c, t->id)) return false;
         at += t->text.len;
         if (v->flags[t->id] & TOKEN_STRIPS_RIGHT)
             while (at < len && is_space(p[at])) at++;
@@ -220,9 +224,9 @@ static bool tokenize(const struct vocab *v, const struct text_span *spans, size_
     if (ok && j.text.len >= CACHE_MIN_TEXT)
         c.seen = mem_calloc(CACHE_SLOTS, sizeof *c.seen); /* without it: slower, not wrong */
     const struct vocab_special *s = &v->special;
-    if (ok && add_special && s->add_bos && s->bos >= 0) ok = tokens_add(out, s->bos);
+    if (ok && add_special && s->add_bos && s->bos >= 0) ok = add_id(&c, s->bos);
     ok = ok && encode_text(&c, &j, cut_markers);
-    if (ok && add_special && s->add_eos && s->eos >= 0) ok = tokens_add(out, s->eos);
+    if (ok && add_special && s->add_eos && s->eos >= 0) ok = add_id(&c, s->eos);
     merge_free(&c.merger);
     buf_free(&c.escaped);
     buf_free(&j.copy);
