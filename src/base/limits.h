@@ -28,6 +28,9 @@ enum {
     LIMIT_TEMPLATE_DEPTH = 100,
     LIMIT_TEMPLATE_STEPS = 4000000,
     LIMIT_TEMPLATE_OUTPUT = 64 << 20,
+    LIMIT_CALL_NAME = 256,      /* bytes of a tool's or parameter's name in a generation */
+    LIMIT_CALL_HOLD = 512,      /* bytes held back because markup may begin there */
+    LIMIT_CALL_VALUE = 1 << 20, /* bytes of an argument collected before it is converted */
     LIMIT_JSON_BYTES = 64 << 20,
     LIMIT_JSON_DEPTH = 128,
     LIMIT_SCHEMA_BYTES = 1 << 20,
