@@ -24,16 +24,23 @@ struct grammar *grammar_from_choices(const struct str *choice, size_t n, struct 
  * reported, one line each, in notes (may be NULL). */
 struct grammar *grammar_from_schema(struct str schema, bool strict, struct buf *notes,
                                     struct err *e);
+/* Grammars are counted: grammar_ref adds a user, grammar_free takes one away. Any thread. */
+void grammar_ref(struct grammar *g);
 void grammar_free(struct grammar *g);
 
+/* v must outlive it. A grammar_vocab and all states that use it belong to one thread. */
 struct grammar_vocab *grammar_vocab_new(const struct vocab *v, struct err *e);
+/* All its states must have ended. */
 void grammar_vocab_free(struct grammar_vocab *gv);
 
-/* A position in a grammar. gv NULL: bytes only (checking text). */
-struct grammar_state *grammar_start(const struct grammar *g, struct grammar_vocab *gv,
-                                    struct err *e);
+/* A position in a grammar, from which a generation may start at any point. gv NULL: bytes only
+ * (checking text). The state keeps g alive. */
+struct grammar_state *grammar_start(struct grammar *g, struct grammar_vocab *gv, struct err *e);
+/* An independent copy at the same position; costs the history only. */
+struct grammar_state *grammar_fork(const struct grammar_state *s, struct err *e);
 void grammar_end(struct grammar_state *s);
-/* Feeds bytes; false at the first byte that is not allowed, *accepted = bytes taken before it. */
+/* Feeds bytes; false at the first byte that is not allowed, *accepted = bytes taken before it
+ * (those stay taken). */
 bool grammar_bytes(struct grammar_state *s, struct str bytes, size_t *accepted);
 bool grammar_token(struct grammar_state *s, int32_t id); /* false: not allowed, state unchanged */
 bool grammar_done(const struct grammar_state *s);        /* what was fed is a complete member */
@@ -42,7 +49,11 @@ bool grammar_done(const struct grammar_state *s);        /* what was fed is a co
 bool grammar_mask(struct grammar_state *s, uint32_t *mask);
 /* Bytes that must come next whatever is sampled (may be empty). */
 bool grammar_forced(struct grammar_state *s, struct buf *out);
-/* Takes back the last n tokens. */
+/* Appends the tokens of that text, up to the last token boundary that no longer token which the
+ * grammar allows would cross: they can be appended without sampling. Does not accept them. */
+bool grammar_forced_tokens(struct grammar_state *s, struct tokens *out, struct err *e);
+/* Takes back the last n steps (tokens, or calls of grammar_bytes that took something); at least
+ * 4096 are remembered. false: there are not so many. */
 bool grammar_rollback(struct grammar_state *s, size_t n);
 size_t grammar_memory(const struct grammar_state *s);
 

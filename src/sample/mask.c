@@ -1,0 +1,553 @@
+/* Which tokens may come next. What one stack element allows by itself is a "local": the tokens
+ * that stay inside its rule, and the places in the trie where the rule ends and what is below
+ * decides. Locals are kept per model and shared by all grammars in which the same automaton
+ * occurs (the inside of a JSON string is one of them); what is below is walked only behind the
+ * exits. Owns the trie and all caches; one thread. Called by grammar.c. */
+#include "sample/mask.h"
+#include "sample/expr.h"
+
+#include <string.h>
+
+enum {
+    BUCKETS = 1 << 12,
+    LOCAL_BYTES = 64 << 20, /* then all locals are dropped and found again */
+    MASKS = 1024,           /* cached masks */
+    MACHINES = 64,
+    MACHINE_BYTES = 64 << 20, /* of machines that nobody uses */
+    REGION_NODES = 128,       /* subtrees smaller than this are walked again */
+    KEEP_TOKENS = 2048,       /* locals with more keep their bits in sorted order */
+    LIST_TOKENS = 1024,       /* locals with fewer are lists */
+    KEY_NODES = 96            /* automata with more nodes are not recognised in other grammars */
+};
+
+struct local {
+    uint64_t key;
+    uint32_t chain, n_ids, n_exits;
+    int32_t *id;      /* when n_ids <= LIST_TOKENS */
+    uint32_t *bits;   /* by id, otherwise */
+    uint32_t *sorted; /* by rank, when n_ids > KEEP_TOKENS */
+    uint32_t *exit;   /* trie nodes, ascending */
+};
+
+/* A local that is being made. */
+struct walk {
+    struct grammar_vocab *gv;
+    struct machine *m;
+    uint32_t *exit;
+    size_t n_exits, cap_exits;
+    struct region *region; /* to be registered */
+    size_t n_regions, cap_regions;
+    bool failed;
+};
+
+static void set_bits(uint32_t *bits, uint32_t from, uint32_t to) {
+    for (uint32_t i = from; i < to; i++) bits[i >> 5] |= 1u << (i & 31);
+}
+
+static void copy_bits(uint32_t *to, const uint32_t *from, uint32_t begin, uint32_t end) {
+    while (begin < end && begin & 31) {
+        to[begin >> 5] |= from[begin >> 5] & 1u << (begin & 31);
+        begin++;
+    }
+    for (; begin + 32 <= end; begin += 32) to[begin >> 5] |= from[begin >> 5];
+    for (; begin < end; begin++) to[begin >> 5] |= from[begin >> 5] & 1u << (begin & 31);
+}
+
+/* ---- keys: the automaton behind an element, numbered in the order of discovery ---- */
+
+struct numbering {
+    const struct machine *m;
+    uint32_t node[KEY_NODES];
+    uint32_t n;
+    bool full;
+};
+
+static uint32_t number_of(struct numbering *b, uint32_t node) {
+    for (uint32_t i = 0; i < b->n; i++)
+        if (b->node[i] == node) return i;
+    if (b->n == KEY_NODES) {
+        b->full = true;
+        return 0;
+    }
+    b->node[b->n] = node;
+    return b->n++;
+}
+
+static uint64_t hash_nodes(struct numbering *b, uint64_t h) {
+    const struct grammar *g = b->m->g;
+    for (uint32_t i = 0; i < b->n && !b->full; i++) {
+        const struct node *n = &g->node[b->node[i]];
+        h = hash_mix(h, 1u + n->final);
+        for (uint32_t k = n->edge; k < n[1].edge; k++)
+            h = hash_mix(h, (uint64_t)number_of(b, g->edge[k].to) << 16 | g->edge[k].lo << 8 |
+                                g->edge[k].hi);
+        for (uint32_t k = n->token; k < n[1].token; k++)
+            h = hash_mix(h,
+                         (uint64_t)number_of(b, g->token[k].to) << 32 | (uint32_t)g->token[k].id);
+        for (uint32_t k = n->call; k < n[1].call; k++) {
+            const struct call *c = &g->call[k];
+            h = hash_mix(h, (uint64_t)c->min << 32 | c->max);
+            uint64_t start = number_of(b, c->start);
+            h = hash_mix(h, start << 32 | number_of(b, c->next));
+        }
+    }
+    return h;
+}
+
+static uint32_t clamp(uint32_t x, uint32_t most) {
+    return x < most ? x : most;
+}
+
+/* The same for elements that allow the same, as far as texts of at most `reach` bytes go. 0: not
+ * recognisable. */
+static uint64_t element_key(struct machine *m, struct elem e, uint32_t reach) {
+    const struct grammar *g = m->g;
+    struct numbering b = {.m = m};
+    if (e.node < g->n_nodes) {
+        if (m->node_hash[e.node]) return m->node_hash[e.node];
+        number_of(&b, e.node);
+        uint64_t h = hash_nodes(&b, 7);
+        m->node_hash[e.node] = b.full ? 1 : h | 2;
+        return m->node_hash[e.node];
+    }
+    if (e.node >= NODE_UNKNOWN) return 1;
+    const struct call *c = &g->call[e.node - g->n_nodes];
+    uint64_t left = e.count < c->min ? clamp(c->min - e.count, reach + 1) : 0;
+    uint64_t most = c->max == COUNT_MANY ? reach + 1 : clamp(c->max - e.count, reach + 1);
+    number_of(&b, c->start);
+    number_of(&b, c->next);
+    uint64_t h = hash_nodes(&b, hash_mix(left, most));
+    return b.full ? 1 : h | 2;
+}
+
+/* Far from both bounds, one count is as good as another. */
+static struct elem normal(const struct machine *m, struct elem e, uint32_t reach) {
+    if (e.node < m->g->n_nodes || e.node >= NODE_UNKNOWN) return e;
+    const struct call *c = &m->g->call[e.node - m->g->n_nodes];
+    bool far = c->max == COUNT_MANY || c->max - e.count > reach;
+    if (far && e.count >= c->min) e.count = c->min;
+    else if (far && c->min - e.count > reach) e.count = 0;
+    return e;
+}
+
+/* ---- locals ---- */
+
+static uint32_t find_region(const struct grammar_vocab *gv, uint64_t key, uint32_t node) {
+    uint32_t i = gv->region_bucket[hash_mix(key, node) % BUCKETS];
+    for (; i; i = gv->region[i - 1].chain)
+        if (gv->region[i - 1].key == key && gv->region[i - 1].node == node)
+            return gv->region[i - 1].local;
+    return UINT32_MAX;
+}
+
+static void add_exit(struct walk *w, uint32_t node) {
+    void *p = w->exit;
+    if (!mem_grow(&p, &w->cap_exits, w->n_exits + 1, sizeof *w->exit)) {
+        w->failed = true;
+        return;
+    }
+    w->exit = p;
+    w->exit[w->n_exits++] = node;
+}
+
+/* Copies what a local knows about a subtree. */
+static void copy_region(struct walk *w, const struct local *l, uint32_t node) {
+    const struct trie_node *t = w->gv->trie.node;
+    copy_bits(w->gv->scratch, l->sorted, t[node + 1].token, t[node + t[node].size].token);
+    uint32_t lo = 0, hi = l->n_exits;
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (l->exit[mid] > node) hi = mid;
+        else lo = mid + 1;
+    }
+    for (; lo < l->n_exits && l->exit[lo] < node + t[node].size; lo++) add_exit(w, l->exit[lo]);
+}
+
+/* A large subtree that was walked before from an equal state is copied. */
+static bool reuse(struct walk *w, uint32_t node, uint32_t set) {
+    const struct trie_node *t = &w->gv->trie.node[node];
+    const struct set *s = &w->m->set[set];
+    if (t->size < REGION_NODES || s->n != 1) return false;
+    struct elem e = w->m->elem[s->first];
+    if (e.below != SET_UNKNOWN || e.node >= NODE_UNKNOWN) return false;
+    uint64_t key = element_key(w->m, e, t->height);
+    if (key == 1) return false;
+    uint32_t local = find_region(w->gv, key, node);
+    if (local != UINT32_MAX) {
+        copy_region(w, &w->gv->local[local], node);
+        return true;
+    }
+    void *p = w->region;
+    if (mem_grow(&p, &w->cap_regions, w->n_regions + 1, sizeof *w->region)) {
+        w->region = p;
+        w->region[w->n_regions++] = (struct region){key, node, 0, 0};
+    }
+    return false;
+}
+
+/* Walks the trie from the root; allowed tokens are set in gv->scratch by rank. */
+static void walk_local(struct walk *w, uint32_t start) {
+    const struct trie *t = &w->gv->trie;
+    struct walk_frame *f = w->gv->frame;
+    const struct closed *c = machine_close(w->m, start);
+    if (c && c->exit) add_exit(w, 0);
+    f[0] = (struct walk_frame){t->n_nodes, start};
+    for (uint32_t i = 1; i < t->n_nodes && c && !w->failed;) {
+        while (i >= f->end) f--;
+        const struct trie_node *n = &t->node[i];
+        uint32_t set = machine_step(w->m, f->set, n->byte);
+        if (set == SET_DEAD) {
+            i += n->size;
+            continue;
+        }
+        set_bits(w->gv->scratch, n->token, n[1].token);
+        if (n->size > 1) {
+            c = machine_close(w->m, set);
+            if (!c) break;
+            if (c->exit) add_exit(w, i);
+            if (reuse(w, i, set)) {
+                i += n->size;
+                continue;
+            }
+            *++f = (struct walk_frame){i + n->size, set};
+        }
+        i++;
+    }
+    if (w->m->failed) w->failed = true;
+}
+
+static uint32_t popcount(uint32_t x) {
+    x = x - ((x >> 1) & 0x55555555u);
+    x = (x & 0x33333333u) + ((x >> 2) & 0x33333333u);
+    return (((x + (x >> 4)) & 0x0F0F0F0Fu) * 0x01010101u) >> 24;
+}
+
+/* From ranks to ids. */
+static bool store_tokens(struct grammar_vocab *gv, struct local *l) {
+    for (size_t i = 0; i < gv->n_sorted_words; i++) l->n_ids += popcount(gv->scratch[i]);
+    bool list = l->n_ids <= LIST_TOKENS, keep = l->n_ids > KEEP_TOKENS;
+    l->id = list ? mem_array(l->n_ids + 1, sizeof *l->id) : NULL;
+    l->bits = list ? NULL : mem_calloc(gv->n_words, sizeof *l->bits);
+    l->sorted = keep ? mem_array(gv->n_sorted_words, sizeof *l->sorted) : NULL;
+    if ((!l->id && !l->bits) || (keep && !l->sorted)) return false;
+    if (keep) memcpy(l->sorted, gv->scratch, gv->n_sorted_words * sizeof *l->sorted);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < gv->n_sorted_words; i++)
+        for (uint32_t word = gv->scratch[i], k = i * 32; word; word >>= 1, k++) {
+            if (!(word & 1)) continue;
+            int32_t id = gv->trie.token[k];
+            if (list) l->id[n++] = id;
+            else l->bits[id >> 5] |= 1u << (id & 31);
+        }
+    return true;
+}
+
+static void free_local(struct local *l) {
+    mem_free(l->id);
+    mem_free(l->bits);
+    mem_free(l->sorted);
+    mem_free(l->exit);
+}
+
+static void drop_locals(struct grammar_vocab *gv) {
+    for (size_t i = 0; i < gv->n_locals; i++) free_local(&gv->local[i]);
+    gv->n_locals = gv->n_regions = gv->local_bytes = 0;
+    memset(gv->local_bucket, 0, BUCKETS * sizeof *gv->local_bucket);
+    memset(gv->region_bucket, 0, BUCKETS * sizeof *gv->region_bucket);
+}
+
+static void register_regions(struct walk *w, uint32_t local) {
+    struct grammar_vocab *gv = w->gv;
+    for (size_t i = 0; i < w->n_regions; i++) {
+        void *p = gv->region;
+        if (!mem_grow(&p, &gv->cap_regions, gv->n_regions + 1, sizeof *gv->region)) return;
+        gv->region = p;
+        struct region r = w->region[i];
+        uint32_t *at = &gv->region_bucket[hash_mix(r.key, r.node) % BUCKETS];
+        gv->region[gv->n_regions++] = (struct region){r.key, r.node, local, *at};
+        *at = (uint32_t)gv->n_regions;
+    }
+}
+
+static bool make_local(struct grammar_vocab *gv, struct machine *m, uint64_t key, struct elem e) {
+    void *p = gv->local;
+    if (!mem_grow(&p, &gv->cap_locals, gv->n_locals + 1, sizeof *gv->local)) return false;
+    gv->local = p;
+    struct walk w = {.gv = gv, .m = m};
+    struct local l = {.key = key};
+    e.below = SET_UNKNOWN;
+    memset(gv->scratch, 0, gv->n_sorted_words * sizeof *gv->scratch);
+    walk_local(&w, machine_single(m, e));
+    l.exit = w.exit;
+    l.n_exits = (uint32_t)w.n_exits;
+    bool ok = !w.failed && store_tokens(gv, &l);
+    if (ok) {
+        uint32_t *at = &gv->local_bucket[key % BUCKETS];
+        l.chain = *at;
+        if (l.sorted) register_regions(&w, (uint32_t)gv->n_locals);
+        gv->local[gv->n_locals++] = l;
+        *at = (uint32_t)gv->n_locals;
+        gv->local_bytes += sizeof l + w.cap_exits * 4 + (l.id ? l.n_ids * 4 : gv->n_words * 4) +
+                           (l.sorted ? gv->n_sorted_words * 4 : 0);
+    } else {
+        free_local(&l);
+    }
+    mem_free(w.region);
+    return ok;
+}
+
+static unsigned live_bytes(const struct closed *c) {
+    unsigned n = 0;
+    for (int i = 0; i < 4; i++)
+        n += popcount((uint32_t)c->live[i]) + popcount((uint32_t)(c->live[i] >> 32));
+    return n;
+}
+
+/* Only elements that take many bytes are worth recognising in other grammars. */
+static const struct local *find_local(struct grammar_vocab *gv, struct machine *m, struct elem e) {
+    uint32_t reach = gv->trie.node[0].height;
+    const struct closed *c = machine_close(m, machine_single(m, e));
+    if (!c) return NULL;
+    uint64_t key = live_bytes(c) >= 32 ? element_key(m, e, reach) : 1;
+    if (key == 1) key = hash_mix(hash_mix(m->serial, e.node), e.count) & ~2ull;
+    for (uint32_t i = gv->local_bucket[key % BUCKETS]; i; i = gv->local[i - 1].chain)
+        if (gv->local[i - 1].key == key) return &gv->local[i - 1];
+    return make_local(gv, m, key, e) ? &gv->local[gv->n_locals - 1] : NULL;
+}
+
+/* ---- masks ---- */
+
+/* Adds the tokens below a trie node that are allowed from set. */
+static bool walk_below(struct grammar_vocab *gv, struct machine *m, uint32_t node, uint32_t set,
+                       uint32_t *bits) {
+    const struct trie *t = &gv->trie;
+    struct walk_frame *f = gv->frame;
+    uint32_t end = node + t->node[node].size;
+    f[0] = (struct walk_frame){end, set};
+    for (uint32_t i = node + 1; i < end;) {
+        while (i >= f->end) f--;
+        const struct trie_node *n = &t->node[i];
+        uint32_t to = machine_step(m, f->set, n->byte);
+        if (to == SET_DEAD) {
+            i += n->size;
+            continue;
+        }
+        for (uint32_t k = n->token; k < n[1].token; k++)
+            bits[t->token[k] >> 5] |= 1u << (t->token[k] & 31);
+        if (n->size > 1) *++f = (struct walk_frame){i + n->size, to};
+        i++;
+    }
+    return !m->failed;
+}
+
+static bool add_local(struct grammar_vocab *gv, struct machine *m, const struct local *l,
+                      uint32_t below, uint32_t *bits) {
+    if (l->bits)
+        for (size_t i = 0; i < gv->n_words; i++) bits[i] |= l->bits[i];
+    else
+        for (uint32_t i = 0; i < l->n_ids; i++) bits[l->id[i] >> 5] |= 1u << (l->id[i] & 31);
+    if (l->n_exits == 0) return true;
+    const struct closed *c = machine_close(m, below);
+    if (!c) return false;
+    if (live_bytes(c) == 0) return true;
+    for (uint32_t i = 0; i < l->n_exits; i++)
+        if (!walk_below(gv, m, l->exit[i], below, bits)) return false;
+    return true;
+}
+
+static bool add_element(struct grammar_vocab *gv, struct machine *m, struct elem e,
+                        uint32_t *bits) {
+    if (e.node >= NODE_UNKNOWN) return true;
+    e = normal(m, e, gv->trie.node[0].height);
+    uint32_t single = machine_single(m, e);
+    if (m->failed) return false;
+    struct set *s = &m->set[single];
+    if (!s->mask || s->mask_generation != gv->generation) {
+        const struct local *l = find_local(gv, m, e);
+        if (!l) return false;
+        if (l->id && l->n_exits <= 32) return add_local(gv, m, l, e.below, bits);
+        if (gv->n_masks == MASKS) {
+            gv->n_masks = 0;
+            gv->generation++;
+        }
+        uint32_t slot = gv->n_masks++;
+        uint32_t *own = gv->masks + slot * gv->n_words;
+        memset(own, 0, gv->n_words * sizeof *own);
+        if (!add_local(gv, m, l, e.below, own)) return false;
+        s = &m->set[single];
+        s->mask = slot + 1;
+        s->mask_generation = gv->generation;
+    }
+    const uint32_t *own = gv->masks + (s->mask - 1) * gv->n_words;
+    for (size_t i = 0; i < gv->n_words; i++) bits[i] |= own[i];
+    return true;
+}
+
+static void add_ids(struct grammar_vocab *gv, struct machine *m, const struct closed *c,
+                    uint32_t *bits) {
+    const struct grammar *g = m->g;
+    for (uint32_t i = 0; i < c->n && c->tokens; i++) {
+        uint32_t node = m->elem[c->first + i].node;
+        for (uint32_t k = g->node[node].token; k < g->node[node + 1].token; k++) {
+            int32_t id = g->token[k].id;
+            if (id >= 0 && id < gv->n_vocab) bits[id >> 5] |= 1u << (id & 31);
+        }
+    }
+    for (int32_t id = 0; id < gv->n_vocab && c->accept; id++)
+        if (gv->use[id] == TOKEN_USE_END) bits[id >> 5] |= 1u << (id & 31);
+}
+
+bool mask_fill(struct grammar_vocab *gv, struct machine *m, uint32_t set, uint32_t *bits) {
+    memset(bits, 0, gv->n_words * sizeof *bits);
+    if (gv->local_bytes > LOCAL_BYTES) drop_locals(gv);
+    for (uint32_t i = 0; i < m->set[set].n; i++)
+        if (!add_element(gv, m, m->elem[m->set[set].first + i], bits)) return false;
+    const struct closed *c = machine_close(m, set);
+    if (c) add_ids(gv, m, c, bits);
+    return c != NULL;
+}
+
+uint32_t mask_accept(struct grammar_vocab *gv, struct machine *m, uint32_t set, int32_t id) {
+    if (id < 0 || id >= gv->n_vocab) return SET_DEAD;
+    uint32_t by_id = machine_token(m, set, id);
+    if (gv->use[id] == TOKEN_USE_END) {
+        const struct closed *c = machine_close(m, set);
+        return by_id ? by_id : c && c->accept ? set : SET_DEAD;
+    }
+    struct str s = gv->bytes[id];
+    uint32_t at = gv->use[id] == TOKEN_USE_TEXT && s.len ? set : SET_DEAD;
+    for (size_t i = 0; i < s.len && at; i++) at = machine_step(m, at, (uint8_t)s.p[i]);
+    return by_id ? by_id : at;
+}
+
+bool mask_crosses(struct grammar_vocab *gv, struct machine *m, struct str text, uint32_t set) {
+    const struct trie_node *t = gv->trie.node;
+    uint32_t at = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        uint32_t child = at + 1, end = at + t[at].size;
+        while (child < end && t[child].byte != (uint8_t)text.p[i]) child += t[child].size;
+        if (child >= end) return false;
+        at = child;
+    }
+    for (uint32_t child = at + 1; child < at + t[at].size; child += t[child].size)
+        if (machine_step(m, set, t[child].byte)) return true; /* some token goes on like this */
+    return false;
+}
+
+/* ---- the vocabulary ---- */
+
+static enum token_use view_vocab(const void *ctx, int32_t id, struct str *bytes) {
+    const struct vocab *v = ctx;
+    if (vocab_is_eog(v, id)) return TOKEN_USE_END;
+    enum token_type type = vocab_type(v, id);
+    bool text = type == TOKEN_NORMAL || type == TOKEN_USER || type == TOKEN_BYTE;
+    if (text) *bytes = vocab_bytes(v, id, false);
+    return text ? TOKEN_USE_TEXT : TOKEN_USE_ID_ONLY;
+}
+
+/* The inside of JSON strings is walked when a model is loaded, not when a request waits. */
+static bool warm(struct grammar_vocab *gv, const char *schema, struct err *e) {
+    struct grammar *g = grammar_from_schema(str_of(schema), false, NULL, e);
+    struct grammar_state *s = g ? grammar_start(g, gv, e) : NULL;
+    size_t n;
+    bool ok = s && grammar_bytes(s, STR("\""), &n) && grammar_mask(s, gv->scratch);
+    grammar_end(s);
+    grammar_free(g);
+    return ok || (s && err_nomem(e, "the vocabulary's masks", gv->n_words * 4));
+}
+
+struct grammar_vocab *mask_vocab_new(const void *ctx, int32_t n_vocab, token_view view,
+                                     struct err *e) {
+    struct grammar_vocab *gv = mem_calloc(1, sizeof *gv);
+    if (!gv) {
+        err_nomem(e, "the vocabulary's masks", sizeof *gv);
+        return NULL;
+    }
+    gv->n_vocab = n_vocab;
+    gv->n_words = ((size_t)n_vocab + 31) / 32;
+    gv->n_sorted_words = gv->n_words;
+    gv->generation = 1;
+    gv->bytes = mem_calloc((size_t)n_vocab + 1, sizeof *gv->bytes);
+    gv->use = mem_calloc((size_t)n_vocab + 1, 1);
+    gv->scratch = mem_calloc(gv->n_words + 1, sizeof *gv->scratch);
+    gv->masks = mem_array(MASKS * gv->n_words + 1, sizeof *gv->masks);
+    gv->local_bucket = mem_calloc(BUCKETS, sizeof *gv->local_bucket);
+    gv->region_bucket = mem_calloc(BUCKETS, sizeof *gv->region_bucket);
+    bool ok =
+        gv->bytes && gv->use && gv->scratch && gv->masks && gv->local_bucket && gv->region_bucket;
+    for (int32_t id = 0; ok && id < n_vocab; id++)
+        gv->use[id] = (uint8_t)view(ctx, id, &gv->bytes[id]);
+    if (!ok) err_nomem(e, "the vocabulary's masks", MASKS * gv->n_words * 4);
+    ok = ok && trie_build(&gv->trie, gv->bytes, gv->use, n_vocab, e);
+    if (ok) gv->frame = mem_array((size_t)gv->trie.node[0].height + 2, sizeof *gv->frame);
+    if (ok && !gv->frame) ok = err_nomem(e, "the vocabulary's masks", gv->trie.node[0].height);
+    ok = ok && warm(gv, "{\"type\":\"string\"}", e);
+    ok = ok && warm(gv, "{\"type\":\"string\",\"maxLength\":1000000}", e);
+    if (ok) return gv;
+    grammar_vocab_free(gv);
+    return NULL;
+}
+
+struct grammar_vocab *grammar_vocab_new(const struct vocab *v, struct err *e) {
+    struct grammar_vocab *gv = mask_vocab_new(v, vocab_size(v), view_vocab, e);
+    if (gv) gv->vocab = v;
+    return gv;
+}
+
+void grammar_vocab_free(struct grammar_vocab *gv) {
+    if (!gv) return;
+    for (struct machine *m = gv->machines, *next; m; m = next) {
+        next = m->next;
+        machine_free(m);
+    }
+    if (gv->local_bucket) drop_locals(gv);
+    mem_free(gv->local);
+    mem_free(gv->local_bucket);
+    mem_free(gv->region);
+    mem_free(gv->region_bucket);
+    mem_free(gv->masks);
+    mem_free(gv->scratch);
+    mem_free(gv->frame);
+    mem_free(gv->bytes);
+    mem_free(gv->use);
+    trie_free(&gv->trie);
+    mem_free(gv);
+}
+
+/* Frees the machines that nobody uses, longest unused first, until the rest fits. */
+static void evict(struct grammar_vocab *gv) {
+    for (;;) {
+        struct machine **oldest = NULL;
+        size_t n = 0, bytes = 0;
+        for (struct machine **p = &gv->machines; *p; p = &(*p)->next) {
+            if ((*p)->refs) continue;
+            n++;
+            bytes += machine_bytes(*p);
+            if (!oldest || (*p)->used < (*oldest)->used) oldest = p;
+        }
+        if (!oldest || (n <= MACHINES && bytes <= MACHINE_BYTES)) return;
+        struct machine *m = *oldest;
+        *oldest = m->next;
+        machine_free(m);
+    }
+}
+
+struct machine *mask_machine(struct grammar_vocab *gv, struct grammar *g, struct err *e) {
+    struct machine *m = gv->machines;
+    while (m && (m->g != g || m->failed)) m = m->next;
+    if (!m) {
+        m = machine_new(g, e);
+        if (!m) return NULL;
+        m->serial = ++gv->serial;
+        m->next = gv->machines;
+        gv->machines = m;
+    }
+    m->refs++;
+    m->used = ++gv->serial;
+    return m;
+}
+
+void mask_release(struct grammar_vocab *gv, struct machine *m) {
+    m->refs--;
+    evict(gv);
+}

@@ -1,0 +1,67 @@
+/* Inside of this room: the vocabulary as a trie, and masks. */
+#ifndef HOLDFAST_SAMPLE_MASK_H
+#define HOLDFAST_SAMPLE_MASK_H
+
+#include "sample/automaton.h"
+
+enum token_use { TOKEN_USE_TEXT, TOKEN_USE_ID_ONLY, TOKEN_USE_END };
+/* How the trie sees a token; bytes must stay valid. The vocabulary's, or a test's. */
+typedef enum token_use (*token_view)(const void *ctx, int32_t id, struct str *bytes);
+
+/* Nodes in depth-first order: a subtree is a range, of nodes and of the sorted tokens. */
+struct trie_node {
+    uint32_t size;  /* nodes of the subtree, itself included */
+    uint32_t token; /* first of its own tokens; they end at the next node's */
+    uint16_t height;
+    uint8_t byte;
+};
+struct trie {
+    struct trie_node *node; /* n_nodes + 1 */
+    uint32_t n_nodes, n_tokens;
+    int32_t *token; /* ids, sorted by their bytes */
+};
+bool trie_build(struct trie *t, const struct str *bytes, const uint8_t *use, int32_t n_vocab,
+                struct err *e);
+void trie_free(struct trie *t);
+
+struct local;
+struct grammar_vocab {
+    const struct vocab *vocab; /* NULL in tests */
+    int32_t n_vocab;
+    size_t n_words, n_sorted_words;
+    struct str *bytes; /* by id; empty when only the id counts */
+    uint8_t *use;
+    struct trie trie;
+    struct machine *machines;
+    uint64_t serial;
+    struct local *local; /* what one stack element allows, whatever is below */
+    size_t n_locals, cap_locals, local_bytes;
+    uint32_t *local_bucket;
+    struct region { /* a subtree that a local has walked from a state known by its key */
+        uint64_t key;
+        uint32_t node, local, chain;
+    } * region;
+    size_t n_regions, cap_regions;
+    uint32_t *region_bucket;
+    uint32_t *masks; /* cached masks of sets, n_words each */
+    uint32_t n_masks, generation;
+    uint32_t *scratch; /* one bit per sorted token */
+    struct walk_frame {
+        uint32_t end, set;
+    } * frame;
+};
+
+struct grammar_vocab *mask_vocab_new(const void *ctx, int32_t n_vocab, token_view view,
+                                     struct err *e);
+/* The machine for g, shared by all sequences that use it; release it when done. */
+struct machine *mask_machine(struct grammar_vocab *gv, struct grammar *g, struct err *e);
+void mask_release(struct grammar_vocab *gv, struct machine *m);
+/* Sets the bits of the tokens that set allows (bits is cleared first). false: m->failed. */
+bool mask_fill(struct grammar_vocab *gv, struct machine *m, uint32_t set, uint32_t *bits);
+/* The set after a token; SET_DEAD: not allowed. End tokens lead back to the same set. */
+uint32_t mask_accept(struct grammar_vocab *gv, struct machine *m, uint32_t set, int32_t id);
+/* Does a token exist that begins with `text`, is longer, and is allowed behind it (set: the
+ * position behind text)? */
+bool mask_crosses(struct grammar_vocab *gv, struct machine *m, struct str text, uint32_t set);
+
+#endif
