@@ -11,6 +11,7 @@
 
 /* ORDER VERB */
 const struct verb *const cmd_verbs[] = {
+    &verb_grammar,
     &verb_show,
     &verb_synth,
     &verb_tokenize,

@@ -159,6 +159,12 @@ bool grammar_done(const struct grammar_state *s) {
     return c && c->accept;
 }
 
+bool grammar_next(struct grammar_state *s, uint64_t live[4]) {
+    const struct closed *c = machine_close(s->m, s->at);
+    if (c) memcpy(live, c->live, sizeof c->live);
+    return c != NULL;
+}
+
 bool grammar_mask(struct grammar_state *s, uint32_t *mask) {
     return s->gv && mask_fill(s->gv, s->m, s->at, mask);
 }

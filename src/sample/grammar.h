@@ -44,6 +44,8 @@ void grammar_end(struct grammar_state *s);
 bool grammar_bytes(struct grammar_state *s, struct str bytes, size_t *accepted);
 bool grammar_token(struct grammar_state *s, int32_t id); /* false: not allowed, state unchanged */
 bool grammar_done(const struct grammar_state *s);        /* what was fed is a complete member */
+/* Sets bit c of live for every byte that may come next (tokens by id not counted). */
+bool grammar_next(struct grammar_state *s, uint64_t live[4]);
 /* Sets bit id of mask (vocab_size bits, 32 per word) for every allowed token; end-of-generation
  * tokens are allowed exactly when done. */
 bool grammar_mask(struct grammar_state *s, uint32_t *mask);
