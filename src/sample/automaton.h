@@ -86,7 +86,7 @@ struct machine {
     uint32_t *head, *stamp, generation; /* by node and call */
     struct elem *tmp;
     size_t n_tmp, cap_tmp;
-    uint64_t *node_hash; /* mask.c: 0 = not computed */
+    uint64_t *node_hash; /* mask.c, by node and call; 0 = not computed */
     bool failed;         /* no memory, or more alternatives at once than we follow */
 };
 

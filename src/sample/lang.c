@@ -103,7 +103,7 @@ struct lang *lang_from_expr(const struct expr *x, struct err *e) {
     struct nfa nfa = {.limit = EXPR_REGULAR};
     struct subset s = {0};
     struct lang *l = make();
-    uint32_t start = nfa_compile(&nfa, x, true);
+    uint32_t start = x ? nfa_compile(&nfa, x, true) : NFA_NONE;
     bool ok = l && start != NFA_NONE && subset_init(&s, &nfa, LANG_STATES - 2, 1 << 24);
     ok = ok && subset_add(&s, &start, 1) == 0 && from_subsets(l, &s);
     if (!ok) {

@@ -334,13 +334,14 @@ struct machine *machine_new(struct grammar *g, struct err *e) {
         m->memo = mem_calloc(MEMO_SLOTS, sizeof *m->memo);
         m->head = mem_calloc(heads, sizeof *m->head);
         m->stamp = mem_calloc(heads, sizeof *m->stamp);
-        m->node_hash = mem_calloc(g->n_nodes + 1, sizeof *m->node_hash);
+        m->node_hash = mem_calloc(heads, sizeof *m->node_hash);
         ok = m->memo && m->head && m->stamp && m->node_hash &&
              ROOM(m, m->set, &m->cap_sets, SET_FIRST_FREE) &&
              ROOM(m, m->closed, &m->cap_closed, 1) && rehash(m);
     }
     if (ok) {
         m->set[SET_DEAD] = (struct set){0};
+        m->closed[0] = (struct closed){0};
         m->n_sets = 1;
         uint32_t bottom = machine_single(m, (struct elem){NODE_BOTTOM, 0, SET_DEAD});
         uint32_t unknown = machine_single(m, (struct elem){NODE_UNKNOWN, 0, SET_DEAD});

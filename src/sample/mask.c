@@ -20,6 +20,8 @@ enum {
     KEY_NODES = 96            /* automata with more nodes are not recognised in other grammars */
 };
 
+#define NO_KEY 1ull
+
 struct local {
     uint64_t key;
     uint32_t chain, n_ids, n_exits;
@@ -37,11 +39,15 @@ struct walk {
     size_t n_exits, cap_exits;
     struct region *region; /* to be registered */
     size_t n_regions, cap_regions;
+    uint32_t lo, hi; /* words of gv->scratch that were touched */
     bool failed;
 };
 
-static void set_bits(uint32_t *bits, uint32_t from, uint32_t to) {
-    for (uint32_t i = from; i < to; i++) bits[i >> 5] |= 1u << (i & 31);
+/* Tokens by rank. */
+static void allow(struct walk *w, uint32_t from, uint32_t to) {
+    if (from >> 5 < w->lo) w->lo = from >> 5;
+    if ((to - 1) >> 5 >= w->hi) w->hi = ((to - 1) >> 5) + 1;
+    for (uint32_t i = from; i < to; i++) w->gv->scratch[i >> 5] |= 1u << (i & 31);
 }
 
 static void copy_bits(uint32_t *to, const uint32_t *from, uint32_t begin, uint32_t end) {
@@ -98,26 +104,26 @@ static uint32_t clamp(uint32_t x, uint32_t most) {
     return x < most ? x : most;
 }
 
-/* The same for elements that allow the same, as far as texts of at most `reach` bytes go. 0: not
- * recognisable. */
+static uint64_t cached_hash(struct machine *m, uint32_t at, uint32_t first, uint32_t second) {
+    if (m->node_hash[at]) return m->node_hash[at];
+    struct numbering b = {.m = m};
+    number_of(&b, first);
+    number_of(&b, second);
+    uint64_t h = hash_nodes(&b, 7);
+    return m->node_hash[at] = b.full ? NO_KEY : h | 2;
+}
+
+/* The same for elements that allow the same, as far as texts of at most `reach` bytes go. NO_KEY:
+ * not recognisable. */
 static uint64_t element_key(struct machine *m, struct elem e, uint32_t reach) {
     const struct grammar *g = m->g;
-    struct numbering b = {.m = m};
-    if (e.node < g->n_nodes) {
-        if (m->node_hash[e.node]) return m->node_hash[e.node];
-        number_of(&b, e.node);
-        uint64_t h = hash_nodes(&b, 7);
-        m->node_hash[e.node] = b.full ? 1 : h | 2;
-        return m->node_hash[e.node];
-    }
-    if (e.node >= NODE_UNKNOWN) return 1;
+    if (e.node < g->n_nodes) return cached_hash(m, e.node, e.node, e.node);
+    if (e.node >= NODE_UNKNOWN) return NO_KEY;
     const struct call *c = &g->call[e.node - g->n_nodes];
     uint64_t left = e.count < c->min ? clamp(c->min - e.count, reach + 1) : 0;
     uint64_t most = c->max == COUNT_MANY ? reach + 1 : clamp(c->max - e.count, reach + 1);
-    number_of(&b, c->start);
-    number_of(&b, c->next);
-    uint64_t h = hash_nodes(&b, hash_mix(left, most));
-    return b.full ? 1 : h | 2;
+    uint64_t h = cached_hash(m, e.node, c->start, c->next);
+    return h == NO_KEY ? h : hash_mix(hash_mix(h, left), most) | 2;
 }
 
 /* Far from both bounds, one count is as good as another. */
@@ -153,7 +159,10 @@ static void add_exit(struct walk *w, uint32_t node) {
 /* Copies what a local knows about a subtree. */
 static void copy_region(struct walk *w, const struct local *l, uint32_t node) {
     const struct trie_node *t = w->gv->trie.node;
-    copy_bits(w->gv->scratch, l->sorted, t[node + 1].token, t[node + t[node].size].token);
+    uint32_t begin = t[node + 1].token, end = t[node + t[node].size].token;
+    copy_bits(w->gv->scratch, l->sorted, begin, end);
+    if (begin >> 5 < w->lo) w->lo = begin >> 5;
+    if (end > begin && (end - 1) >> 5 >= w->hi) w->hi = ((end - 1) >> 5) + 1;
     uint32_t lo = 0, hi = l->n_exits;
     while (lo < hi) {
         uint32_t mid = (lo + hi) / 2;
@@ -171,7 +180,7 @@ static bool reuse(struct walk *w, uint32_t node, uint32_t set) {
     struct elem e = w->m->elem[s->first];
     if (e.below != SET_UNKNOWN || e.node >= NODE_UNKNOWN) return false;
     uint64_t key = element_key(w->m, e, t->height);
-    if (key == 1) return false;
+    if (key == NO_KEY) return false;
     uint32_t local = find_region(w->gv, key, node);
     if (local != UINT32_MAX) {
         copy_region(w, &w->gv->local[local], node);
@@ -185,35 +194,51 @@ static bool reuse(struct walk *w, uint32_t node, uint32_t set) {
     return false;
 }
 
+/* machine_step with the frame's row at hand. */
+static inline uint32_t step(struct machine *m, struct walk_frame *f, uint8_t byte) {
+    if (f->row) {
+        uint32_t to = m->row[f->row * (size_t)m->g->n_classes + m->g->byte_class[byte]];
+        if (to != ROW_UNSET) return to;
+    }
+    uint32_t to = machine_step(m, f->set, byte);
+    f->row = m->closed[m->set[f->set].closed].row;
+    return to;
+}
+
+static inline struct walk_frame frame_of(const struct machine *m, uint32_t end, uint32_t set) {
+    return (struct walk_frame){end, set, m->closed[m->set[set].closed].row};
+}
+
 /* Walks the trie from the root; allowed tokens are set in gv->scratch by rank. */
 static void walk_local(struct walk *w, uint32_t start) {
     const struct trie *t = &w->gv->trie;
+    struct machine *m = w->m;
     struct walk_frame *f = w->gv->frame;
-    const struct closed *c = machine_close(w->m, start);
-    if (c && c->exit) add_exit(w, 0);
-    f[0] = (struct walk_frame){t->n_nodes, start};
-    for (uint32_t i = 1; i < t->n_nodes && c && !w->failed;) {
+    const struct closed *c = machine_close(m, start);
+    if (!c) return;
+    if (c->exit) add_exit(w, 0);
+    f[0] = frame_of(m, t->n_nodes, start);
+    for (uint32_t i = 1; i < t->n_nodes && !w->failed;) {
         while (i >= f->end) f--;
         const struct trie_node *n = &t->node[i];
-        uint32_t set = machine_step(w->m, f->set, n->byte);
+        uint32_t set = step(m, f, n->byte);
         if (set == SET_DEAD) {
             i += n->size;
             continue;
         }
-        set_bits(w->gv->scratch, n->token, n[1].token);
+        if (n->token < n[1].token) allow(w, n->token, n[1].token);
         if (n->size > 1) {
-            c = machine_close(w->m, set);
+            c = machine_close(m, set);
             if (!c) break;
             if (c->exit) add_exit(w, i);
             if (reuse(w, i, set)) {
                 i += n->size;
                 continue;
             }
-            *++f = (struct walk_frame){i + n->size, set};
+            *++f = frame_of(m, i + n->size, set);
         }
         i++;
     }
-    if (w->m->failed) w->failed = true;
 }
 
 static uint32_t popcount(uint32_t x) {
@@ -223,8 +248,9 @@ static uint32_t popcount(uint32_t x) {
 }
 
 /* From ranks to ids. */
-static bool store_tokens(struct grammar_vocab *gv, struct local *l) {
-    for (size_t i = 0; i < gv->n_sorted_words; i++) l->n_ids += popcount(gv->scratch[i]);
+static bool store_tokens(const struct walk *w, struct local *l) {
+    struct grammar_vocab *gv = w->gv;
+    for (uint32_t i = w->lo; i < w->hi; i++) l->n_ids += popcount(gv->scratch[i]);
     bool list = l->n_ids <= LIST_TOKENS, keep = l->n_ids > KEEP_TOKENS;
     l->id = list ? mem_array(l->n_ids + 1, sizeof *l->id) : NULL;
     l->bits = list ? NULL : mem_calloc(gv->n_words, sizeof *l->bits);
@@ -232,7 +258,7 @@ static bool store_tokens(struct grammar_vocab *gv, struct local *l) {
     if ((!l->id && !l->bits) || (keep && !l->sorted)) return false;
     if (keep) memcpy(l->sorted, gv->scratch, gv->n_sorted_words * sizeof *l->sorted);
     uint32_t n = 0;
-    for (uint32_t i = 0; i < gv->n_sorted_words; i++)
+    for (uint32_t i = w->lo; i < w->hi; i++)
         for (uint32_t word = gv->scratch[i], k = i * 32; word; word >>= 1, k++) {
             if (!(word & 1)) continue;
             int32_t id = gv->trie.token[k];
@@ -273,14 +299,14 @@ static bool make_local(struct grammar_vocab *gv, struct machine *m, uint64_t key
     void *p = gv->local;
     if (!mem_grow(&p, &gv->cap_locals, gv->n_locals + 1, sizeof *gv->local)) return false;
     gv->local = p;
-    struct walk w = {.gv = gv, .m = m};
+    struct walk w = {.gv = gv, .m = m, .lo = UINT32_MAX};
     struct local l = {.key = key};
     e.below = SET_UNKNOWN;
-    memset(gv->scratch, 0, gv->n_sorted_words * sizeof *gv->scratch);
     walk_local(&w, machine_single(m, e));
     l.exit = w.exit;
     l.n_exits = (uint32_t)w.n_exits;
-    bool ok = !w.failed && store_tokens(gv, &l);
+    bool ok = !w.failed && !m->failed && store_tokens(&w, &l);
+    if (w.lo < w.hi) memset(gv->scratch + w.lo, 0, (w.hi - w.lo) * sizeof *gv->scratch);
     if (ok) {
         uint32_t *at = &gv->local_bucket[key % BUCKETS];
         l.chain = *at;
@@ -308,8 +334,8 @@ static const struct local *find_local(struct grammar_vocab *gv, struct machine *
     uint32_t reach = gv->trie.node[0].height;
     const struct closed *c = machine_close(m, machine_single(m, e));
     if (!c) return NULL;
-    uint64_t key = live_bytes(c) >= 32 ? element_key(m, e, reach) : 1;
-    if (key == 1) key = hash_mix(hash_mix(m->serial, e.node), e.count) & ~2ull;
+    uint64_t key = live_bytes(c) >= 32 ? element_key(m, e, reach) : NO_KEY;
+    if (key == NO_KEY) key = hash_mix(hash_mix(hash_mix(1, m->serial), e.node), e.count) & ~2ull;
     for (uint32_t i = gv->local_bucket[key % BUCKETS]; i; i = gv->local[i - 1].chain)
         if (gv->local[i - 1].key == key) return &gv->local[i - 1];
     return make_local(gv, m, key, e) ? &gv->local[gv->n_locals - 1] : NULL;
@@ -323,18 +349,18 @@ static bool walk_below(struct grammar_vocab *gv, struct machine *m, uint32_t nod
     const struct trie *t = &gv->trie;
     struct walk_frame *f = gv->frame;
     uint32_t end = node + t->node[node].size;
-    f[0] = (struct walk_frame){end, set};
+    f[0] = frame_of(m, end, set);
     for (uint32_t i = node + 1; i < end;) {
         while (i >= f->end) f--;
         const struct trie_node *n = &t->node[i];
-        uint32_t to = machine_step(m, f->set, n->byte);
+        uint32_t to = step(m, f, n->byte);
         if (to == SET_DEAD) {
             i += n->size;
             continue;
         }
         for (uint32_t k = n->token; k < n[1].token; k++)
             bits[t->token[k] >> 5] |= 1u << (t->token[k] & 31);
-        if (n->size > 1) *++f = (struct walk_frame){i + n->size, to};
+        if (n->size > 1) *++f = frame_of(m, i + n->size, to);
         i++;
     }
     return !m->failed;
@@ -393,8 +419,8 @@ static void add_ids(struct grammar_vocab *gv, struct machine *m, const struct cl
             if (id >= 0 && id < gv->n_vocab) bits[id >> 5] |= 1u << (id & 31);
         }
     }
-    for (int32_t id = 0; id < gv->n_vocab && c->accept; id++)
-        if (gv->use[id] == TOKEN_USE_END) bits[id >> 5] |= 1u << (id & 31);
+    for (uint32_t i = 0; i < gv->n_ends && c->accept; i++)
+        bits[gv->end[i] >> 5] |= 1u << (gv->end[i] & 31);
 }
 
 bool mask_fill(struct grammar_vocab *gv, struct machine *m, uint32_t set, uint32_t *bits) {
@@ -446,11 +472,11 @@ static enum token_use view_vocab(const void *ctx, int32_t id, struct str *bytes)
 }
 
 /* The inside of JSON strings is walked when a model is loaded, not when a request waits. */
-static bool warm(struct grammar_vocab *gv, const char *schema, struct err *e) {
+static bool warm(struct grammar_vocab *gv, uint32_t *bits, const char *schema, struct err *e) {
     struct grammar *g = grammar_from_schema(str_of(schema), false, NULL, e);
     struct grammar_state *s = g ? grammar_start(g, gv, e) : NULL;
     size_t n;
-    bool ok = s && grammar_bytes(s, STR("\""), &n) && grammar_mask(s, gv->scratch);
+    bool ok = s && grammar_bytes(s, STR("\""), &n) && grammar_mask(s, bits);
     grammar_end(s);
     grammar_free(g);
     return ok || (s && err_nomem(e, "the vocabulary's masks", gv->n_words * 4));
@@ -475,14 +501,19 @@ struct grammar_vocab *mask_vocab_new(const void *ctx, int32_t n_vocab, token_vie
     gv->region_bucket = mem_calloc(BUCKETS, sizeof *gv->region_bucket);
     bool ok =
         gv->bytes && gv->use && gv->scratch && gv->masks && gv->local_bucket && gv->region_bucket;
-    for (int32_t id = 0; ok && id < n_vocab; id++)
+    for (int32_t id = 0; ok && id < n_vocab; id++) {
         gv->use[id] = (uint8_t)view(ctx, id, &gv->bytes[id]);
+        if (gv->use[id] == TOKEN_USE_END && gv->n_ends < MASK_ENDS) gv->end[gv->n_ends++] = id;
+    }
     if (!ok) err_nomem(e, "the vocabulary's masks", MASKS * gv->n_words * 4);
     ok = ok && trie_build(&gv->trie, gv->bytes, gv->use, n_vocab, e);
     if (ok) gv->frame = mem_array((size_t)gv->trie.node[0].height + 2, sizeof *gv->frame);
     if (ok && !gv->frame) ok = err_nomem(e, "the vocabulary's masks", gv->trie.node[0].height);
-    ok = ok && warm(gv, "{\"type\":\"string\"}", e);
-    ok = ok && warm(gv, "{\"type\":\"string\",\"maxLength\":1000000}", e);
+    uint32_t *bits = ok ? mem_array(gv->n_words + 1, sizeof *bits) : NULL;
+    if (ok && !bits) ok = err_nomem(e, "a mask", gv->n_words * 4);
+    ok = ok && warm(gv, bits, "{\"type\":\"string\"}", e);
+    ok = ok && warm(gv, bits, "{\"type\":\"string\",\"maxLength\":1000000}", e);
+    mem_free(bits);
     if (ok) return gv;
     grammar_vocab_free(gv);
     return NULL;

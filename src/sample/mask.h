@@ -24,6 +24,7 @@ bool trie_build(struct trie *t, const struct str *bytes, const uint8_t *use, int
                 struct err *e);
 void trie_free(struct trie *t);
 
+enum { MASK_ENDS = 64 };
 struct local;
 struct grammar_vocab {
     const struct vocab *vocab; /* NULL in tests */
@@ -31,6 +32,8 @@ struct grammar_vocab {
     size_t n_words, n_sorted_words;
     struct str *bytes; /* by id; empty when only the id counts */
     uint8_t *use;
+    int32_t end[MASK_ENDS]; /* tokens that end a generation */
+    uint32_t n_ends;
     struct trie trie;
     struct machine *machines;
     uint64_t serial;
@@ -47,7 +50,7 @@ struct grammar_vocab {
     uint32_t n_masks, generation;
     uint32_t *scratch; /* one bit per sorted token */
     struct walk_frame {
-        uint32_t end, set;
+        uint32_t end, set, row;
     } * frame;
 };
 
