@@ -110,6 +110,7 @@ static void free_call(void *ctx) {
     struct hold_engine *eng = m->eng;
     if (m->step) sched_cancel_all(m);
     prefix_drop_model(eng->prefix, m->key.model);
+    pages_trim(eng->pool);
     pthread_mutex_lock(&eng->lock);
     for (struct hold_model **at = &eng->models; *at; at = &(*at)->next) {
         if (*at != m) continue;
