@@ -26,7 +26,7 @@ enum {
     LIMIT_PROMPT_BYTES = 64 << 20,
     LIMIT_TEMPLATE_BYTES = 1 << 20,
     LIMIT_TEMPLATE_DEPTH = 100,
-    LIMIT_TEMPLATE_STEPS = 4000000,
+    LIMIT_TEMPLATE_STEPS = 2000000,
     LIMIT_TEMPLATE_OUTPUT = 64 << 20,
     LIMIT_CALL_NAME = 256,      /* bytes of a tool's or parameter's name in a generation */
     LIMIT_CALL_HOLD = 512,      /* bytes held back because markup may begin there */

@@ -14,6 +14,7 @@ const struct verb *const cmd_verbs[] = {
     &verb_grammar,
     &verb_show,
     &verb_synth,
+    &verb_template,
     &verb_tokenize,
 };
 const int cmd_n_verbs = (int)(sizeof cmd_verbs / sizeof *cmd_verbs);

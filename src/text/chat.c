@@ -321,7 +321,7 @@ static bool add_spans(const struct chat_request *q, const struct chat_attempt *a
         uint32_t origin = a->out.run[i].origin;
         int at = chat_index_of(origin);
         size_t start = a->out.run[i].start,
-               end = i + 1 < a->out.n_run ? a->out.run[i + 1].start : a->out.text.len;
+               end = i + 1 < a->out.n_run ? a->out.run[i + 1].start : out->text.len;
         if (start >= out->text.len) break; /* cut: continue_last */
         if (end > out->text.len) end = out->text.len;
         struct chat_span s = {.start = start, .len = end - start, .part = chat_part_of(origin)};

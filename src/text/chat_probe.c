@@ -189,7 +189,8 @@ static int row_badness(struct prober *p, const struct row *row) {
 static int choose(struct prober *p, const struct row *row, enum chat_axis axis, int n_options) {
     int best = INT32_MAX, at = 0;
     /* a role that the template does not know by name is none that its model was trained on */
-    bool unknown = axis == STYLE_DEVELOPER && !jinja_mentions(p->t, "developer");
+    bool unknown = (axis == STYLE_DEVELOPER && !jinja_mentions(p->t, "developer")) ||
+                   (axis == STYLE_RESULTS && !jinja_mentions(p->t, "tool"));
     for (int i = unknown; i < n_options && best > 0; i++) {
         p->style->v[axis] = (uint8_t)i;
         int bad = row_badness(p, row);

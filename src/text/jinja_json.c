@@ -7,6 +7,7 @@
 
 enum { FROM_JSON_BYTES = 2 << 20 }; /* jansson allocates outside of the arena */
 
+/* Brackets, quotes and separators have the origin of what they enclose. */
 struct dump {
     struct jbuild b;
     bool ascii, sort, pretty;
@@ -31,7 +32,8 @@ static bool dump_char(struct dump *d, uint32_t cp, uint32_t origin) {
 
 static bool dump_str(struct dump *d, const struct jstr *s) {
     size_t plain = 0, i = 0;
-    if (!jb_char(&d->b, '"', JINJA_TEMPLATE) || !jr_step(d->b.r, s->len / 64)) return false;
+    uint32_t quotes = s->run[0].origin;
+    if (!jb_char(&d->b, '"', quotes) || !jr_step(d->b.r, s->len / 64)) return false;
     while (i < s->len) {
         unsigned char c = (unsigned char)s->p[i];
         uint32_t cp = c;
@@ -43,27 +45,27 @@ static bool dump_str(struct dump *d, const struct jstr *s) {
         }
         i += n;
     }
-    return jb_sub(&d->b, s, plain, s->len) && jb_char(&d->b, '"', JINJA_TEMPLATE);
+    return jb_sub(&d->b, s, plain, s->len) && jb_char(&d->b, '"', quotes);
 }
 
 /* Before an item of a container, and before its closing bracket. */
-static bool line(struct dump *d, int level) {
+static bool line(struct dump *d, int level, uint32_t origin) {
     if (!d->pretty) return true;
-    if (!jb_char(&d->b, '\n', JINJA_TEMPLATE)) return false;
+    if (!jb_char(&d->b, '\n', origin)) return false;
     for (int i = 0; i < level; i++)
-        if (!jb_str(&d->b, d->indent)) return false;
+        if (!jb_add(&d->b, js(d->indent), origin)) return false;
     return true;
 }
 
 static bool dump_list(struct dump *d, struct jlist *l, int level) {
     if (!jlist_open(d->b.r, l)) return false;
-    if (l->n == 0) return jb_add(&d->b, STR("[]"), JINJA_TEMPLATE);
-    if (!jb_char(&d->b, '[', JINJA_TEMPLATE)) return false;
+    if (l->n == 0) return jb_add(&d->b, STR("[]"), l->origin);
+    if (!jb_char(&d->b, '[', l->origin)) return false;
     for (uint32_t i = 0; i < l->n; i++)
-        if ((i && !jb_str(&d->b, d->item)) || !line(d, level + 1) ||
+        if ((i && !jb_add(&d->b, js(d->item), l->origin)) || !line(d, level + 1, l->origin) ||
             !dump_value(d, &l->v[i], level + 1))
             return false;
-    return line(d, level) && jb_char(&d->b, ']', JINJA_TEMPLATE);
+    return line(d, level, l->origin) && jb_char(&d->b, ']', l->origin);
 }
 
 static bool dump_key(struct dump *d, const struct jvalue *key) {
@@ -97,28 +99,29 @@ static bool order_keys(struct dump *d, struct jdict *dict, struct jlist **keys) 
 
 static bool dump_dict(struct dump *d, struct jdict *dict, int level) {
     struct jlist *keys = NULL;
+    uint32_t origin = dict->origin;
     if (!jdict_open(d->b.r, dict)) return false;
-    if (dict->n == 0) return jb_add(&d->b, STR("{}"), JINJA_TEMPLATE);
-    if ((d->sort && !order_keys(d, dict, &keys)) || !jb_char(&d->b, '{', JINJA_TEMPLATE))
-        return false;
+    if (dict->n == 0) return jb_add(&d->b, STR("{}"), origin);
+    if ((d->sort && !order_keys(d, dict, &keys)) || !jb_char(&d->b, '{', origin)) return false;
     for (uint32_t i = 0; i < dict->n; i++) {
         struct jvalue *value = &dict->e[i].value, key = dict->e[i].key;
         if (keys) {
             key = keys->v[i];
             if (!jdict_find(d->b.r, dict, key, &value)) return false;
         }
-        if ((i && !jb_str(&d->b, d->item)) || !line(d, level + 1) || !dump_key(d, &key) ||
-            !jb_str(&d->b, d->key) || !dump_value(d, value, level + 1))
+        if ((i && !jb_add(&d->b, js(d->item), origin)) || !line(d, level + 1, origin) ||
+            !dump_key(d, &key) || !jb_add(&d->b, js(d->key), origin) ||
+            !dump_value(d, value, level + 1))
             return false;
     }
-    return line(d, level) && jb_char(&d->b, '}', JINJA_TEMPLATE);
+    return line(d, level, origin) && jb_char(&d->b, '}', origin);
 }
 
 static bool dump_any(struct dump *d, const struct jvalue *v, int level) {
     char text[40];
     switch (v->type) {
     case JV_NONE:
-        return jb_add(&d->b, STR("null"), JINJA_TEMPLATE);
+        return jb_add(&d->b, STR("null"), v->origin);
     case JV_BOOL:
         return jb_add(&d->b, str_of(v->b ? "true" : "false"), v->origin);
     case JV_INT:

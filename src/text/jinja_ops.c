@@ -172,7 +172,7 @@ bool jo_math(struct jrender *r, uint16_t op, const struct jvalue *a, const struc
 
 static bool fail_undefined(struct jrender *r, const struct jmiss *m) {
     if (m && m->unsafe)
-        return jr_fail(r, "SecurityError", "access to attribute '%.*s' of '%s' object is unsafe.",
+        return jr_fail(r, "SecurityError", "access to attribute '%.*s' of %s is unsafe",
                        (int)m->name.len, m->name.p, m->owner);
     if (!m || !m->name.p) return jr_fail(r, "UndefinedError", "the value is undefined");
     if (!m->owner)

@@ -56,36 +56,37 @@ static bool repr_char(struct jbuild *b, uint32_t cp, char quote, uint32_t origin
 static bool repr_str(struct jbuild *b, const struct jstr *s) {
     bool single = s->len && memchr(s->p, '\'', s->len), twice = s->len && memchr(s->p, '"', s->len);
     char quote = single && !twice ? '"' : '\'';
-    if (!jb_char(b, quote, JINJA_TEMPLATE)) return false;
+    uint32_t quotes = s->run[0].origin;
+    if (!jb_char(b, quote, quotes)) return false;
     for (size_t i = 0; i < s->len;) {
         uint32_t cp;
         size_t n = utf8_decode(s->p + i, s->len - i, &cp);
         if (!repr_char(b, cp, quote, js_origin_at(s, i))) return false;
         i += n;
     }
-    return jb_char(b, quote, JINJA_TEMPLATE);
+    return jb_char(b, quote, quotes);
 }
 
 /* ---- repr of containers */
 
 static bool repr_list(struct jbuild *b, struct jlist *l, const char *open, const char *close) {
-    if (!jlist_open(b->r, l) || !jb_add(b, str_of(open), JINJA_TEMPLATE)) return false;
+    if (!jlist_open(b->r, l) || !jb_add(b, str_of(open), l->origin)) return false;
     for (uint32_t i = 0; i < l->n; i++) {
-        if (i && !jb_add(b, STR(", "), JINJA_TEMPLATE)) return false;
+        if (i && !jb_add(b, STR(", "), l->origin)) return false;
         if (!jp_repr(b, &l->v[i])) return false;
     }
-    return jb_add(b, str_of(close), JINJA_TEMPLATE);
+    return jb_add(b, str_of(close), l->origin);
 }
 
 static bool repr_dict(struct jbuild *b, struct jdict *d) {
-    if (!jdict_open(b->r, d) || !jb_char(b, '{', JINJA_TEMPLATE)) return false;
+    if (!jdict_open(b->r, d) || !jb_char(b, '{', d->origin)) return false;
     for (uint32_t i = 0; i < d->n; i++) {
-        if (i && !jb_add(b, STR(", "), JINJA_TEMPLATE)) return false;
-        if (!jp_repr(b, &d->e[i].key) || !jb_add(b, STR(": "), JINJA_TEMPLATE) ||
+        if (i && !jb_add(b, STR(", "), d->origin)) return false;
+        if (!jp_repr(b, &d->e[i].key) || !jb_add(b, STR(": "), d->origin) ||
             !jp_repr(b, &d->e[i].value))
             return false;
     }
-    return jb_char(b, '}', JINJA_TEMPLATE);
+    return jb_char(b, '}', d->origin);
 }
 
 static bool repr_view(struct jbuild *b, const struct jvalue *v) {
