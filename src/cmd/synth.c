@@ -229,11 +229,10 @@ static bool check_space(const char *path, uint64_t need, struct err *e) {
     if (slash) slash[slash == dir] = 0;
     if (statvfs(slash ? dir : ".", &fs) != 0) return true; /* opening will say why */
     uint64_t room = (uint64_t)fs.f_bavail * fs.f_frsize;
-    return room >= need ||
-           err_set(e, ERR_IO,
-                   "%s needs %.1f GB, the disk has %.1f GB free; --layers N makes it "
-                   "smaller",
-                   path, (double)need / 1e9, (double)room / 1e9);
+    if (room >= need) return true;
+    return err_set(e, ERR_IO,
+                   "%s needs %.0f MB, the disk has %.0f MB free; --layers N makes it smaller", path,
+                   (double)need / 1e6, (double)room / 1e6);
 }
 
 static const char *nearest(const char *(*name_at)(int), const char *wrong) {

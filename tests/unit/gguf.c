@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "gguf/gguf.h"
+#include "quant/mix.h"
 
 /* --- a GGUF put together by hand, so that it can be wrong --- */
 
@@ -196,6 +197,27 @@ static void test_vectors(void **state) {
     bool seen[QUANT_TYPES] = {0};
     for (uint64_t i = 0; i < gguf_n_tensors(g); i++) seen[gguf_tensor_at(g, i)->t.type] = true;
     assert_true(seen[QUANT_F32] && seen[QUANT_F16] && seen[QUANT_BF16]);
+    gguf_close(g);
+}
+
+/* The mix of a file that the usual quantizer wrote is the mix that we would choose. */
+static void test_reference_mix(void **state) {
+    (void)state;
+    char path[512];
+    struct err e = {0};
+    const char *shared = getenv("HOLDFAST_SHARED");
+    snprintf(path, sizeof path, "%s/vectors/quant/Q4_K_M.gguf", shared ? shared : "../shared");
+    struct gguf *g = gguf_open(path, &e);
+    if (!g) skip();
+    const struct quant_mix *mix = quant_mix_by_name("q4_k_m");
+    bool tied = !gguf_tensor_find(g, "output.weight");
+    for (uint64_t i = 0; i < gguf_n_tensors(g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        int layer = -1;
+        sscanf(t->name, "blk.%d.", &layer);
+        if (t->n_dims < 2) continue;
+        assert_int_equal(t->t.type, quant_mix_type(mix, t->name, t->t.dim[0], layer, 3, tied));
+    }
     gguf_close(g);
 }
 
@@ -667,13 +689,21 @@ static void test_shards(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),       cmocka_unit_test(test_lenient_scalars),
-        cmocka_unit_test(test_vectors),    cmocka_unit_test(test_header_lies),
-        cmocka_unit_test(test_key_lies),   cmocka_unit_test(test_tensor_lies),
-        cmocka_unit_test(test_unaligned),  cmocka_unit_test(test_truncation),
-        cmocka_unit_test(test_mutation),   cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_write),      cmocka_unit_test(test_write_mistakes),
-        cmocka_unit_test(test_write_full), cmocka_unit_test(test_write_no_memory),
+        cmocka_unit_test(test_read),
+        cmocka_unit_test(test_lenient_scalars),
+        cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_reference_mix),
+        cmocka_unit_test(test_header_lies),
+        cmocka_unit_test(test_key_lies),
+        cmocka_unit_test(test_tensor_lies),
+        cmocka_unit_test(test_unaligned),
+        cmocka_unit_test(test_truncation),
+        cmocka_unit_test(test_mutation),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_write),
+        cmocka_unit_test(test_write_mistakes),
+        cmocka_unit_test(test_write_full),
+        cmocka_unit_test(test_write_no_memory),
         cmocka_unit_test(test_shards),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
