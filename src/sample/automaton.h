@@ -45,7 +45,8 @@ struct elem {
     uint32_t node, count; /* count: times done, for calls */
     uint32_t below;       /* the set to go on with when node's rule ends */
 };
-enum { NODE_BOTTOM = UINT32_MAX, NODE_UNKNOWN = UINT32_MAX - 1 };
+#define NODE_BOTTOM  UINT32_MAX /* the grammar ends */
+#define NODE_UNKNOWN (UINT32_MAX - 1)
 enum { SET_DEAD, SET_BOTTOM, SET_UNKNOWN, SET_FIRST_FREE };
 
 struct set {

@@ -84,9 +84,10 @@ static uint64_t hash_nodes(struct numbering *b, uint64_t h) {
     for (uint32_t i = 0; i < b->n && !b->full; i++) {
         const struct node *n = &g->node[b->node[i]];
         h = hash_mix(h, 1u + n->final);
-        for (uint32_t k = n->edge; k < n[1].edge; k++)
-            h = hash_mix(h, (uint64_t)number_of(b, g->edge[k].to) << 16 | g->edge[k].lo << 8 |
-                                g->edge[k].hi);
+        for (uint32_t k = n->edge; k < n[1].edge; k++) {
+            uint32_t bytes = (uint32_t)g->edge[k].lo << 8 | g->edge[k].hi;
+            h = hash_mix(h, (uint64_t)number_of(b, g->edge[k].to) << 16 | bytes);
+        }
         for (uint32_t k = n->token; k < n[1].token; k++)
             h = hash_mix(h,
                          (uint64_t)number_of(b, g->token[k].to) << 32 | (uint32_t)g->token[k].id);
