@@ -89,6 +89,7 @@ struct tag_style {
 };
 struct schema_style {
     enum value_syntax syntax;
+    bool sorted;            /* properties in the order of their names, not of the schema */
     bool free;              /* white space may be none, one blank, or a newline and indent */
     struct str item, key;   /* separators if not free; empty: ", " and ": " as Python prints */
     struct expr *quote;     /* VALUE_GEMMA: the mark around strings, and its bytes */

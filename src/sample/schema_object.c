@@ -5,6 +5,7 @@
 #include "sample/expr.h"
 #include "sample/schema.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { PROPERTIES = 4096, PLACES = 1 << 14, PATTERNS = 4 };
@@ -52,6 +53,10 @@ static struct property *add_name(struct schema *sc, struct object *o, struct str
     return &o->property[o->n++];
 }
 
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const struct property *)a)->name.p, ((const struct property *)b)->name.p);
+}
+
 static bool collect_names(struct schema *sc, struct object *o) {
     for (size_t i = 0; i < o->p->n; i++) {
         json_t *all = json_object_get(o->p->p[i].s, "properties");
@@ -69,6 +74,7 @@ static bool collect_names(struct schema *sc, struct object *o) {
             p->required = true;
         }
     }
+    if (sc->style.sorted && o->n) qsort(o->property, o->n, sizeof *o->property, by_name);
     return true;
 }
 
