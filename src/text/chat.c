@@ -141,6 +141,16 @@ struct str chat_eos(const struct chat *c) {
 
 /* ---- rendering */
 
+static bool check_calls(const json_t *calls, size_t message, struct err *e) {
+    size_t i;
+    json_t *call;
+    if (!calls || json_is_null(calls)) return true;
+    bool ok = json_is_array(calls);
+    json_array_foreach(calls, i, call) ok = ok && json_is_object(json_object_get(call, "function"));
+    return ok || err_set(e, ERR_ARG, "message %zu: tool_calls must be an array of function calls",
+                         message);
+}
+
 static bool check_request(const struct chat_request *q, struct err *e) {
     size_t i;
     json_t *m;
@@ -149,6 +159,7 @@ static bool check_request(const struct chat_request *q, struct err *e) {
         if (!json_is_object(m)) return err_set(e, ERR_ARG, "message %zu is no object", i);
         if (!json_is_string(json_object_get(m, "role")))
             return err_set(e, ERR_ARG, "message %zu has no role", i);
+        if (!check_calls(json_object_get(m, "tool_calls"), i, e)) return false;
     }
     if (q->tools && !json_is_array(q->tools) && !json_is_null(q->tools))
         return err_set(e, ERR_ARG, "tools must be an array");
@@ -185,9 +196,9 @@ static bool attempt(const struct job *j, const struct jinja *t, const struct cha
 
 /* Everything in the form that every template takes: strict alternation of plain texts. */
 static void plainest(struct chat_style *s) {
-    static const enum chat_axis axes[] = {STYLE_SYSTEM, STYLE_DEVELOPER, STYLE_SECOND,
-                                          STYLE_LATE,   STYLE_REPEAT,    STYLE_OPENING,
-                                          STYLE_TOOLS,  STYLE_CALLS,     STYLE_RESULTS};
+    static const enum chat_axis axes[] = {STYLE_SYSTEM,  STYLE_DEVELOPER, STYLE_SECOND, STYLE_LATE,
+                                          STYLE_REPEAT,  STYLE_OPENING,   STYLE_TOOLS,  STYLE_CALLS,
+                                          STYLE_RESULTS, STYLE_UNKNOWN};
     for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) s->v[axes[i]] = 1;
 }
 

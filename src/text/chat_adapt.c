@@ -26,7 +26,8 @@ const char *const chat_axis_note[STYLE_AXES] = {
     [STYLE_RESULTS] = "tool results are shown as user turns: the template has no place for them",
     [STYLE_PARALLEL] = "parallel calls stand one after the other, each with its result",
     [STYLE_MALFORMED] = "a past call whose arguments are no JSON is shown as text",
-    [STYLE_RESUME] = "an empty assistant turn stands between tool results and the next user turn",
+    [STYLE_UNKNOWN] = "a message of an unknown role is shown as a user turn",
+    [STYLE_RESUME] = "empty turns keep user and assistant alternating around tool results",
 };
 
 /* Notes once per request that an axis was used. */
@@ -60,6 +61,15 @@ static void emit(struct chat_work *w, json_t *m, int from) {
     w->from = array;
     w->from[w->n++] = from;
     if (json_array_append_new(w->out, m) != 0) w->failed = true;
+}
+
+static int write_piece(const char *data, size_t len, void *b) {
+    return buf_add(b, data, len) ? 0 : -1;
+}
+
+/* JSON text as Python writes it, with blanks behind , and : */
+static bool write_spaced(struct buf *b, const json_t *v) {
+    return json_dump_callback(v, write_piece, b, JSON_ENCODE_ANY) == 0;
 }
 
 /* ---- contents */
@@ -105,8 +115,16 @@ static void split_parts(struct chat_work *w, json_t *m) {
     if (!parts || json_object_set_new(m, "content", parts) != 0) w->failed = true;
 }
 
-/* The field that the template reads reasoning from. */
-static void move_reasoning(struct chat_work *w, json_t *m) {
+/* The text of m, which has calls, as a message of its own. */
+static void emit_text_first(struct chat_work *w, const json_t *m, size_t at) {
+    struct str text = content_of(m);
+    tell(w, STYLE_BESIDE);
+    emit(w, json_pack("{s:s,s:s%}", "role", "assistant", "content", text.p, text.len), (int)at);
+}
+
+/* The field that the template reads reasoning from. Harmony takes either thinking or a text
+ * beside calls, not both. */
+static void move_reasoning(struct chat_work *w, json_t *m, size_t at) {
     static const char *const keys[] = {"reasoning_content", "thinking", "reasoning"};
     struct str s = {0};
     for (int i = 0; s.len == 0 && i < 3; i++) s = json_get_str(m, keys[i]);
@@ -115,10 +133,11 @@ static void move_reasoning(struct chat_work *w, json_t *m) {
         if (s.len && !json_object_get(m, keys[0])) set_text(w, m, keys[0], s);
         return;
     }
-    if (option < 3) {
-        set_text(w, m, keys[option], s);
-        if (option == 1 && json_object_get(m, "tool_calls") && content_of(m).len == 0)
-            json_object_del(m, "content"); /* harmony takes either of them */
+    if (option != 3) {
+        bool alone = option == 4 && json_object_get(m, "tool_calls");
+        set_text(w, m, option == 2 ? keys[2] : keys[1], s);
+        if (alone && content_of(m).len) emit_text_first(w, m, at);
+        if (alone) json_object_del(m, "content");
         return;
     }
     json_t *parts = json_pack("[{s:s,s:s%}]", "type", "thinking", "thinking", s.p, s.len);
@@ -129,6 +148,17 @@ static void move_reasoning(struct chat_work *w, json_t *m) {
         w->failed = true;
     for (int i = 0; i < 3; i++) json_object_del(m, keys[i]);
     if (!parts || json_object_set_new(m, "content", parts) != 0) w->failed = true;
+}
+
+/* Whatever the content is: parts are joined, nothing is nothing, other values are JSON text. */
+static void content_to_text(struct chat_work *w, json_t *m) {
+    join_parts(w, m);
+    const json_t *content = json_object_get(m, "content");
+    struct buf b = {0};
+    if (json_is_string(content)) return;
+    if (content && !json_is_null(content) && !write_spaced(&b, content)) w->failed = true;
+    set_text(w, m, "content", buf_view(&b));
+    buf_free(&b);
 }
 
 /* ---- calls */
@@ -155,6 +185,7 @@ static void nine(struct str id, char out[10]) {
 
 struct found {
     const json_t *call; /* NULL: none */
+    bool any;           /* there are other calls */
     size_t message;
     int number; /* among all calls */
 };
@@ -167,7 +198,8 @@ static struct found find_call(const struct chat_work *w, size_t end, struct str 
         size_t k;
         json_t *call;
         json_array_foreach(json_object_get(json_array_get(w->in, i), "tool_calls"), k, call) {
-            if (str_eq(json_get_str(call, "id"), id)) found = (struct found){call, i, at};
+            if (str_eq(json_get_str(call, "id"), id)) found = (struct found){call, true, i, at};
+            found.any = true;
             at++;
         }
     }
@@ -199,15 +231,6 @@ static json_t *parse_arguments(const json_t *args) {
     if (json_is_object(v)) return v;
     json_decref(v);
     return NULL;
-}
-
-static int write_piece(const char *data, size_t len, void *b) {
-    return buf_add(b, data, len) ? 0 : -1;
-}
-
-/* JSON text as Python writes it, with blanks behind , and : */
-static bool write_spaced(struct buf *b, const json_t *v) {
-    return json_dump_callback(v, write_piece, b, JSON_ENCODE_ANY) == 0;
 }
 
 /* A string is taken as it is. Freed by the caller. */
@@ -332,15 +355,12 @@ static void add_assistant(struct chat_work *w, json_t *m, size_t at) {
     }
     calls = json_object_get(m, "tool_calls");
     if (calls && content_of(m).len && is(w, STYLE_BESIDE, 1)) {
-        tell(w, STYLE_BESIDE);
-        json_t *text = json_copy(m);
-        if (text) json_object_del(text, "tool_calls");
-        emit(w, text, (int)at);
+        emit_text_first(w, m, at);
         set_str(w, m, "content", "");
     }
     if (calls && content_of(m).len == 0) set_empty_content(w, m);
     if (!calls && json_is_null(json_object_get(m, "content"))) set_str(w, m, "content", "");
-    move_reasoning(w, m);
+    move_reasoning(w, m, at);
     if (json_array_size(calls) < 2 || is(w, STYLE_PARALLEL, 0)) {
         emit(w, m, (int)at);
         return;
@@ -352,10 +372,10 @@ static void add_assistant(struct chat_work *w, json_t *m, size_t at) {
 
 /* ---- results */
 
-/* A result follows its call into the text. */
+/* A result follows its call into the text, and is text when nothing was called at all. */
 static bool result_as_text(const struct chat_work *w, size_t i, const struct found *f) {
     if (w->as_text && (w->as_text[i] || (f->call && w->as_text[f->message]))) return true;
-    return f->call && is(w, STYLE_MALFORMED, 1) && is_malformed(f->call);
+    return !f->any || (f->call && is(w, STYLE_MALFORMED, 1) && is_malformed(f->call));
 }
 
 static void add_result(struct chat_work *w, size_t i) {
@@ -366,8 +386,7 @@ static void add_result(struct chat_work *w, size_t i) {
     }
     struct str id = json_get_str(m, "tool_call_id");
     struct found f = find_call(w, i, id);
-    join_parts(w, m);
-    if (json_is_null(json_object_get(m, "content"))) set_str(w, m, "content", "");
+    content_to_text(w, m);
     if (!json_object_get(m, "name") && f.call)
         set_text(w, m, "name", json_get_str(json_object_get(f.call, "function"), "name"));
     if (id.p) set_id(w, m, "tool_call_id", f.call, f.number);
@@ -403,15 +422,16 @@ static void add_message(struct chat_work *w, size_t i) {
         json_decref(m);
         return;
     }
-    join_parts(w, m);
     if (role_is(m, "assistant")) {
+        join_parts(w, m);
         add_assistant(w, m, i);
         return;
     }
-    if (!json_is_string(json_object_get(m, "content")) &&
-        !json_is_object(json_object_get(m, "content")))
-        set_str(w, m, "content", "");
-    if (w->as_text && w->as_text[i]) set_str(w, m, "role", "user");
+    content_to_text(w, m);
+    bool known = role_is(m, "user") || role_is(m, "system") || role_is(m, "developer");
+    if (!known && is(w, STYLE_UNKNOWN, 1)) tell(w, STYLE_UNKNOWN);
+    if ((!known && is(w, STYLE_UNKNOWN, 1)) || (w->as_text && w->as_text[i]))
+        set_str(w, m, "role", "user");
     emit(w, m, (int)i);
 }
 
@@ -491,18 +511,26 @@ static void fold_system(struct chat_work *w) {
     json_decref(system);
 }
 
-/* Emits m again behind what needs to stand between it and the last message. */
-static void add_turn(struct chat_work *w, json_t *m, int from) {
+/* Whether the template counts m as a turn: it looks past calls and their results. */
+static bool is_turn(const json_t *m) {
+    return role_is(m, "user") || (role_is(m, "assistant") && !json_object_get(m, "tool_calls"));
+}
+
+/* Emits m again behind what needs to stand between it and the turn before (*turn). */
+static void add_turn(struct chat_work *w, json_t *m, int from, struct str *turn) {
     json_t *last = json_array_get(w->out, json_array_size(w->out) - 1);
-    bool opens = !last || role_is(last, "system");
+    bool opens = !turn->len && (!last || role_is(last, "system")), user = role_is(m, "user");
     if (opens && role_is(m, "assistant") && is(w, STYLE_OPENING, 1)) {
         tell(w, STYLE_OPENING);
         emit(w, json_pack("{s:s,s:s}", "role", "user", "content", ""), -1);
     }
-    if (last && role_is(last, "tool") && role_is(m, "user") && is(w, STYLE_RESUME, 1)) {
+    if (last && !is_turn(last) && is_turn(m) && str_eq(*turn, json_get_str(m, "role")) &&
+        !is(w, STYLE_RESUME, 0)) {
+        const char *text = is(w, STYLE_RESUME, 1) ? "" : " ";
         tell(w, STYLE_RESUME);
-        emit(w, json_pack("{s:s,s:s}", "role", "assistant", "content", ""), -1);
+        emit(w, json_pack("{s:s,s:s}", "role", user ? "assistant" : "user", "content", text), -1);
     }
+    if (is_turn(m)) *turn = user ? STR("user") : STR("assistant");
     emit(w, json_incref(m), from);
 }
 
@@ -513,6 +541,7 @@ static void second_pass(struct chat_work *w) {
     w->out = json_array();
     w->from = NULL;
     w->n = w->cap = 0;
+    struct str turn = {0};
     bool opening = true; /* nothing but system messages so far */
     json_array_foreach(all, i, m) {
         if (i >= n || w->failed) break;
@@ -522,7 +551,7 @@ static void second_pass(struct chat_work *w) {
             set_str(w, m, "role", "user");
         }
         json_t *last = json_array_get(w->out, json_array_size(w->out) - 1);
-        if (!join_neighbours(w, last, m)) add_turn(w, m, from[i]);
+        if (!join_neighbours(w, last, m)) add_turn(w, m, from[i], &turn);
     }
     json_decref(all);
     mem_free(from);

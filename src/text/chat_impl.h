@@ -25,8 +25,10 @@ enum chat_axis {
     STYLE_RESULTS,   /* role tool; as user */
     STYLE_PARALLEL,  /* several calls in a message; one after the other with their results */
     STYLE_MALFORMED, /* arguments that are no JSON as they are; the call as text */
-    STYLE_RESUME,    /* user behind tool results; an empty assistant turn between */
-    STYLE_REASONING, /* reasoning_content; thinking; reasoning; parts of type thinking */
+    STYLE_RESUME,    /* turns around tool results; empty ones so that roles alternate; blank */
+    STYLE_UNKNOWN,   /* roles that nobody knows; as user */
+    STYLE_REASONING, /* reasoning_content; thinking; reasoning; parts of type thinking; thinking
+                        without a text beside it */
     STYLE_AXES
 };
 struct chat_style {

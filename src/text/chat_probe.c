@@ -75,11 +75,13 @@ void chat_attempt_free(struct chat_attempt *a) {
 #define USER   "{'role':'user','content':'Marigold asks'}"
 #define SYSTEM "{'role':'system','content':'Juniper rules'}"
 #define ANSWER "{'role':'assistant','content':'Hyacinth replies'}"
-#define CALL(content, args, more)                                                                  \
-    "{'role':'assistant'," content "'tool_calls':[{'id':'call_Zk3PqLr8','type':'function',"        \
-    "'function':{'name':'find_larch','arguments':" args "}}" more "]}"
-#define NO_TEXT "'content':null,"
-#define ARGS    "{'spruce':'Tamarack words'}"
+#define CALLS(args, more)                                                                          \
+    "'tool_calls':[{'id':'call_Zk3PqLr8','type':'function','function':{'name':'find_larch',"       \
+    "'arguments':" args "}}" more "]"
+#define CALL(content, args, more) "{'role':'assistant'," content CALLS(args, more) "}"
+#define TOOL_CALLS                CALLS(ARGS, "")
+#define NO_TEXT                   "'content':null,"
+#define ARGS                      "{'spruce':'Tamarack words'}"
 #define RESULT                                                                                     \
     "{'role':'tool','tool_call_id':'call_Zk3PqLr8','name':'find_larch','content':'Bilberry "       \
     "found'}"
@@ -112,6 +114,7 @@ static const struct row {
     {STYLE_SECOND, 2, false, 0, {SYSTEM "," SYSTEM "," USER}},
     {STYLE_DEVELOPER, 2, false, 0, {"{'role':'developer','content':'Juniper rules'}," USER}},
     {STYLE_OPENING, 2, false, 0, {ANSWER "," USER}},
+    {STYLE_UNKNOWN, 2, false, 0, {USER ",{'role':'narrator','content':'Nettle tells'}," USER}},
     {STYLE_LATE,
      2,
      false,
@@ -127,15 +130,24 @@ static const struct row {
      true,
      0,
      {USER "," CALL(NO_TEXT, ARGS, SECOND_CALL) "," RESULT "," SECOND_RESULT}},
+    {STYLE_SYSTEM,
+     2,
+     true,
+     0,
+     {SYSTEM "," USER "," CALL(NO_TEXT, ARGS, "") "," RESULT, SYSTEM "," USER "," ANSWER "," USER}},
     {STYLE_MALFORMED, 2, true, 0, {USER "," CALL(NO_TEXT, "'Aspen [broken'", "") "," RESULT}},
-    {STYLE_RESUME, 2, true, 0, {USER "," CALL(NO_TEXT, ARGS, "") "," RESULT "," USER}},
+    {STYLE_RESUME,
+     3,
+     true,
+     0,
+     {USER "," CALL(NO_TEXT, ARGS, "") "," RESULT "," USER,
+      USER "," CALL("'content':'Heather says',", ARGS, "") "," RESULT "," ANSWER "," USER}},
     {STYLE_REASONING,
-     4,
+     5,
      true,
      SEE_REASONING,
-     {USER "," REASONING(NO_TEXT,
-                         "'tool_calls':[{'id':'call_Zk3PqLr8','type':'function',"
-                         "'function':{'name':'find_larch','arguments':" ARGS "}}]") "," RESULT}},
+     {USER "," REASONING(NO_TEXT, TOOL_CALLS) "," RESULT,
+      USER "," REASONING("'content':'Heather says',", TOOL_CALLS) "," RESULT}},
 };
 
 struct prober {
@@ -223,8 +235,7 @@ static int choose_calls(struct prober *p, const struct row *row) {
     return row_badness(p, row);
 }
 
-static void note_row(const struct row *row, const struct chat_style *s, int bad,
-                     struct buf *notes) {
+static void note_axis(enum chat_axis axis, const struct chat_style *s, int bad, struct buf *notes) {
     static const char *const lost[STYLE_AXES] = {
         [STYLE_LATE] = "system messages further on",
         [STYLE_BESIDE] = "text beside tool calls",
@@ -233,11 +244,9 @@ static void note_row(const struct row *row, const struct chat_style *s, int bad,
         [STYLE_REASONING] = "reasoning of earlier turns",
         [STYLE_MALFORMED] = "calls whose arguments are no JSON",
     };
-    if (bad && lost[row->axis]) buf_printf(notes, "%s: not shown in full\n", lost[row->axis]);
-    else if (s->v[row->axis] && chat_axis_note[row->axis])
-        buf_printf(notes, "%s\n", chat_axis_note[row->axis]);
-    if (row->axis == STYLE_CALLS && s->v[STYLE_IDS])
-        buf_printf(notes, "%s\n", chat_axis_note[STYLE_IDS]);
+    if (bad && lost[axis]) buf_printf(notes, "%s: not shown in full\n", lost[axis]);
+    else if (s->v[axis] && chat_axis_note[axis] && axis != STYLE_UNKNOWN)
+        buf_printf(notes, "%s\n", chat_axis_note[axis]);
 }
 
 static void set_can(struct chat_can *can, const struct chat_style *s, const int bad[STYLE_AXES]) {
@@ -265,9 +274,9 @@ bool chat_probe(const struct jinja *t, struct str bos, struct str eos, struct ch
         bad[row->axis] = row->axis == STYLE_CALLS ? choose_calls(&p, row)
                                                   : choose(&p, row, row->axis, row->n_options);
         ok = !p.no_memory && (row->axis != STYLE_CONTENT || bad[row->axis] == 0);
-        if (ok) note_row(row, style, bad[row->axis], notes);
     }
     json_decref(p.tools);
+    for (int i = 0; ok && i < STYLE_AXES; i++) note_axis((enum chat_axis)i, style, bad[i], notes);
     if (ok) set_can(can, style, bad);
     else if (p.no_memory || notes->failed) err_nomem(e, "probing a template", 0);
     else if (first.code) err_set(e, ERR_FORMAT, "%s", first.msg);

@@ -316,7 +316,8 @@ bool jo_item(struct jrender *r, const struct jvalue *v, const struct jvalue *key
         if (found) return true;
     }
     if (key->type == JV_STR) return jo_attr(r, &self, js(key->s), out);
-    return jv_missing(r, owner_name(&self), STR("element"), out);
+    struct jvalue name;
+    return jv_to_str(r, key, &name) && jv_missing(r, owner_name(&self), js(name.s), out);
 }
 
 /* ---- slices */
