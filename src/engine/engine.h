@@ -15,6 +15,7 @@
 #include "cache/prefix.h"
 #include "engine/events.h"
 #include "engine/output.h"
+#include "engine/prompt.h"
 #include "engine/seq.h"
 #include "engine/slice.h"
 #include "holdfast.h"
@@ -54,7 +55,8 @@ struct hold_model {
     struct hold_model *next;
     struct arena arena; /* texts of info */
     struct gguf *gguf;
-    struct vocab *vocab; /* immutable: any thread */
+    struct vocab *vocab;              /* immutable: any thread */
+    struct prompt_template templates; /* immutable: any thread */
     struct model *model;
     struct hold_model_info info; /* immutable: any thread */
     int n_groups;
@@ -99,7 +101,14 @@ struct hold_request {
     struct events events; /* shared */
     struct output output;
     struct grammar *grammar;
+    json_t *tools; /* the parser reads them */
     char *notes;
+    struct chat_span *span; /* of the rendered text: what an explanation names */
+    size_t n_span;
+    bool bos_added;          /* the first token is not of that text */
+    struct tokens force; /* what ends the reasoning when its budget is spent */
+    size_t n_forced;     /* chosen so far */
+    int32_t think_open;  /* first token of a reasoning block, or -1 */
     uint64_t tenant;
     int64_t n_cached;                                         /* -1: not looked up yet */
     uint64_t submitted_ns, started_ns, first_ns, progress_ns; /* 0: not yet */

@@ -126,6 +126,7 @@ static void free_call(void *ctx) {
 static void model_destroy(struct hold_model *m) {
     engine_call(m->eng, free_call, m);
     grammar_vocab_free(m->grammar_vocab);
+    prompt_template_close(&m->templates);
     vocab_close(m->vocab);
     gguf_close(m->gguf);
     pthread_mutex_destroy(&m->text_lock);
@@ -147,8 +148,7 @@ static const char *base_name(struct arena *a, const char *path) {
 static void fill_vocab_info(struct hold_model *m) {
     const struct vocab_special *s = vocab_special(m->vocab);
     struct hold_model_info *i = &m->info;
-    struct err e = {0};
-    struct str template;
+    struct chat_can can = chat_can(m->templates.chat);
     i->n_vocab = vocab_size(m->vocab);
     i->bos = s->bos;
     i->eos = s->eos;
@@ -158,8 +158,11 @@ static void fill_vocab_info(struct hold_model *m) {
     i->fim_mid = s->fim_mid;
     i->add_bos = s->add_bos;
     i->add_eos = s->add_eos;
-    i->has_template = gguf_str(m->gguf, "tokenizer.chat_template", &template, &e);
-    i->template_notes = "";
+    i->has_template = can.builtin == NULL;
+    i->has_system = can.system;
+    i->has_tools = can.tools && can.calls;
+    i->has_reasoning = m->templates.descr[0].think_close.len > 0;
+    i->template_notes = chat_notes(m->templates.chat);
 }
 
 /* Checks the options and turns them into the model's. */
@@ -208,7 +211,9 @@ static bool open_model(struct hold_model *m, const struct hold_model_options *o,
     if (!m->gguf) return false;
     m->info.file_bytes = gguf_file_bytes(m->gguf);
     m->vocab = vocab_open(m->gguf, e);
-    if (!m->vocab) return err_prefix(e, "%s", o->path);
+    if (!m->vocab ||
+        !prompt_template_open(&m->templates, m->gguf, m->vocab, str_of(o->chat_template), e))
+        return err_prefix(e, "%s", o->path);
     fill_vocab_info(m);
     size_logits(m, &l.o);
     engine_call(m->eng, load_call, &l);

@@ -1,6 +1,9 @@
 /* Tokens to text to blocks (contract in output.h). */
 #include "engine/output.h"
+#include "base/os.h"
+#include "base/rng.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { TOKEN_BYTES = 4096 }; /* room made before a token: its text and what was held back */
@@ -11,8 +14,10 @@ void output_init(struct output *o, const struct vocab *v, struct events *q, cons
 }
 
 void output_free(struct output *o) {
+    toolcall_close(o->parser);
     buf_free(&o->raw);
     buf_free(&o->text);
+    buf_free(&o->name);
 }
 
 static bool reserve(struct buf *b, size_t more) {
@@ -59,11 +64,17 @@ static void put(struct output *o, enum hold_event_kind kind, struct str text) {
     if (!events_put(o->events, &ev)) o->failed = true;
 }
 
-static void block_start(struct output *o, enum hold_block_kind kind) {
-    o->block =
-        (struct hold_block){.index = o->n_blocks++, .kind = kind, .raw_from = (int64_t)o->raw.len};
+static void block_start(struct output *o, enum hold_block_kind kind, uint64_t raw_from) {
+    bool call = kind == HOLD_CALL;
+    o->block = (struct hold_block){.index = o->n_blocks++,
+                                   .kind = kind,
+                                   .id = call ? o->id : NULL,
+                                   .name = call ? o->name.p : NULL,
+                                   .raw_from = (int64_t)raw_from};
     o->open = true;
+    o->thinking = kind == HOLD_REASONING;
     put(o, HOLD_BLOCK_START, (struct str){0});
+    o->block.id = o->block.name = NULL;
 }
 
 /* Emits the text that no stop string can claim; looks for them in text blocks only. */
@@ -78,28 +89,91 @@ static void flush_text(struct output *o, bool all) {
     }
     if (safe) put(o, HOLD_BLOCK_DELTA, (struct str){text.p, safe});
     size_t rest = o->stopped >= 0 ? 0 : text.len - safe;
-    memmove(o->text.p, text.p + safe, rest);
+    if (rest) memmove(o->text.p, text.p + safe, rest);
     o->text.len = rest;
 }
 
-static void block_end(struct output *o, bool cut) {
+static void block_end(struct output *o, bool cut, uint64_t raw_to) {
     if (!o->open) return;
     if (o->stopped < 0 && o->text.len) flush_text(o, true);
     o->block.cut = cut;
-    o->block.raw_to = (int64_t)o->raw.len;
+    o->block.raw_to = (int64_t)raw_to;
     put(o, HOLD_BLOCK_END, (struct str){0});
-    o->open = false;
+    o->open = o->thinking = false;
 }
 
+/* ---- with a parser ------------------------------------------------------------------------ */
+/* Nine letters and digits: the one form of id that every template takes. */
+static void make_id(struct output *o, struct str given) {
+    static const char digit[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    struct rng rng = {o->id_state};
+    if (given.len > 0 && given.len < sizeof o->id) {
+        memcpy(o->id, given.p, given.len);
+        o->id[given.len] = 0;
+        return;
+    }
+    for (int i = 0; i < 9; i++) o->id[i] = digit[rng_below(&rng, sizeof digit - 1)];
+    o->id[9] = 0;
+    o->id_state = rng.state;
+}
+
+static void on_parsed(void *ctx, const struct toolcall_event *ev) {
+    static const enum hold_block_kind kind[] = {/* ORDER toolcall_kind */
+                                                HOLD_TEXT, HOLD_REASONING, HOLD_CALL};
+    struct output *o = ctx;
+    if (o->stopped >= 0 && ev->type != TOOLCALL_END) return;
+    switch (ev->type) {
+    case TOOLCALL_START:
+        buf_clear(&o->name);
+        if (ev->kind == TOOLCALL_CALL) {
+            make_id(o, ev->id);
+            buf_str(&o->name, ev->name);
+        }
+        block_start(o, kind[ev->kind], ev->raw_from);
+        break;
+    case TOOLCALL_DELTA:
+        buf_str(&o->text, ev->text);
+        flush_text(o, false);
+        break;
+    case TOOLCALL_END:
+        o->n_calls += ev->kind == TOOLCALL_CALL && ev->complete;
+        block_end(o, !ev->complete, ev->raw_to);
+        break;
+    case TOOLCALL_STOP:
+        break;
+    }
+}
+
+bool output_parse(struct output *o, const struct descr *d, const struct toolcall_options *how,
+                  bool thinking, struct err *e) {
+    o->parser = toolcall_open(d, how, on_parsed, o, e);
+    o->thinking = thinking;
+    return o->parser != NULL;
+}
+
+/* ---- tokens ------------------------------------------------------------------------------- */
 void output_token(struct output *o, int32_t id) {
-    if (!o->open) block_start(o, HOLD_TEXT);
-    buf_str(&o->raw, vocab_bytes(o->vocab, id, true));
-    vocab_stream_add(o->vocab, &o->stream, id, false, &o->text);
-    if (o->text.len) flush_text(o, false);
-    o->failed = o->failed || o->raw.failed || o->text.failed;
+    struct str bytes = vocab_bytes(o->vocab, id, true);
+    bool control = vocab_type(o->vocab, id) == TOKEN_CONTROL;
+    o->n_reasoning += o->thinking;
+    buf_str(&o->raw, bytes);
+    if (o->parser) {
+        if (!toolcall_feed(o->parser, bytes, control ? TOOLCALL_CONTROL : TOOLCALL_PLAIN))
+            o->failed = true;
+    } else {
+        if (!o->open) block_start(o, HOLD_TEXT, 0);
+        vocab_stream_add(o->vocab, &o->stream, id, false, &o->text);
+        if (o->text.len) flush_text(o, false);
+    }
+    o->failed = o->failed || o->raw.failed || o->text.failed || o->name.failed;
 }
 
 void output_finish(struct output *o, bool cut) {
-    if (o->open && o->stopped < 0) vocab_stream_end(&o->stream, &o->text);
-    block_end(o, cut);
+    if (o->finished) return;
+    o->finished = true;
+    if (o->parser && !toolcall_finish(o->parser, cut)) o->failed = true;
+    toolcall_close(o->parser); /* it reads what is the model's */
+    if (o->open && o->stopped < 0 && !o->parser) vocab_stream_end(&o->stream, &o->text);
+    o->parser = NULL;
+    block_end(o, cut, o->raw.len);
 }

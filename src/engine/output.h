@@ -1,4 +1,4 @@
-/* From generated tokens to the events of a request: characters, stop strings, blocks. One per
+/* From generated tokens to the events of a request: characters, blocks, stop strings. One per
  * request; the engine thread feeds it. */
 #ifndef HOLDFAST_ENGINE_OUTPUT_H
 #define HOLDFAST_ENGINE_OUTPUT_H
@@ -6,33 +6,43 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "engine/events.h"
+#include "text/toolcall.h"
 #include "text/vocab.h"
+
+enum { OUTPUT_ID = 64 };
 
 struct output {
     const struct vocab *vocab;
     struct events *events;
     const struct str *stop; /* not empty, each */
     size_t n_stop;
-    size_t longest_stop;
+    struct toolcall *parser; /* NULL: all of it is one text block */
     struct vocab_stream stream;
-    struct buf raw;  /* everything generated, control tokens too */
-    struct buf text; /* of the current block, held back because a stop string may begin in it */
-    int stopped;     /* index of the stop string that was found, or -1 */
-    int n_blocks;
-    bool open;               /* a block has been started */
+    struct buf raw;          /* everything generated, control tokens too */
+    struct buf text;         /* of the current block, held back: a stop string may begin in it */
+    struct buf name;         /* of the current call */
     struct hold_block block; /* the current one */
-    int n_calls;
-    bool failed; /* no memory */
+    char id[OUTPUT_ID];      /* of the current call */
+    bool open;               /* a block has been started */
+    bool thinking;           /* the answer is inside a reasoning block */
+    bool finished, failed;   /* failed: no memory */
+    int stopped;             /* index of the stop string that was found, or -1 */
+    int n_blocks, n_calls;
+    int64_t n_reasoning; /* tokens */
+    uint64_t id_state;   /* for the ids of calls */
 };
 
 void output_init(struct output *o, const struct vocab *v, struct events *q, const struct str *stop,
                  size_t n_stop);
+/* Reads the answer with a template's parser. thinking: the prompt leaves reasoning open. */
+bool output_parse(struct output *o, const struct descr *d, const struct toolcall_options *how,
+                  bool thinking, struct err *e);
 void output_free(struct output *o);
-/* Room for one more token, so that output_token does not allocate. */
+/* Room for one more token. */
 bool output_reserve(struct output *o);
 /* Emits what is certain after this token. Look at stopped and failed afterwards. */
 void output_token(struct output *o, int32_t id);
-/* The answer is over; cut: it ran into a limit. Emits the rest. */
+/* The answer is over; cut: it ran into a limit. Emits the rest. Further calls do nothing. */
 void output_finish(struct output *o, bool cut);
 
 /* Where in text the first stop string begins, *which is its index; text.len when there is none.

@@ -43,10 +43,6 @@ void hold_request_options_init(struct hold_request_options *o, size_t size) {
 static bool take_prompt(struct hold_request *r, const struct hold_request_options *o,
                         struct tokens *out, struct err *e) {
     const struct vocab *v = r->model->vocab;
-    int n_given = (o->chat != NULL) + (o->text != NULL) + (o->ids != NULL);
-    if (n_given != 1)
-        return err_set(e, ERR_ARG, "a request has exactly one of chat, text and ids; %d are given",
-                       n_given);
     if (o->text) {
         if (o->text_len > LIMIT_PROMPT_BYTES)
             return err_set(e, ERR_LIMIT, "a prompt of %zu bytes is larger than the limit of %d",
@@ -55,7 +51,6 @@ static bool take_prompt(struct hold_request *r, const struct hold_request_option
                               o->text_flags & HOLD_ADD_SPECIAL, o->text_flags & HOLD_PARSE_SPECIAL,
                               out, e);
     }
-    if (o->chat) return err_set(e, ERR_UNSUPPORTED, "chat rendering is not built yet");
     for (size_t i = 0; i < o->n_ids; i++) {
         if (o->ids[i] < 0 || o->ids[i] >= r->model->info.n_vocab)
             return err_set(e, ERR_ARG, "token %zu is %d; the vocabulary has %d", i, (int)o->ids[i],
@@ -63,6 +58,48 @@ static bool take_prompt(struct hold_request *r, const struct hold_request_option
         if (!tokens_add(out, o->ids[i])) return err_nomem(e, "a prompt", o->n_ids * 4);
     }
     return true;
+}
+
+/* What stays of a rendering: the spans, the notes, the tools. */
+static bool keep_rendering(struct hold_request *r, const struct prompt *p, struct err *e) {
+    size_t bytes = p->text.n_span * sizeof *r->span;
+    r->n_span = p->text.n_span;
+    r->bos_added = !p->text.has_bos && vocab_special(r->model->vocab)->add_bos;
+    r->span = arena_alloc(&r->arena, bytes + 1);
+    r->notes = arena_strndup(&r->arena, p->text.notes.p ? p->text.notes.p : "", p->text.notes.len);
+    if (!r->span || !r->notes) return err_nomem(e, "a request", bytes);
+    if (bytes) memcpy(r->span, p->text.span, bytes);
+    r->tools = json_incref(p->tools);
+    return true;
+}
+
+/* The parser of the answer, and what ends its reasoning. */
+static bool make_parser(struct hold_request *r, const struct prompt *p, struct err *e) {
+    const struct vocab *v = r->model->vocab;
+    struct toolcall_options how = {.tools = r->tools,
+                                   .vocab = v,
+                                   .prompt = prompt_tail(p),
+                                   .no_calls = r->o.chat->tool_choice == HOLD_TOOLS_NONE};
+    struct str open = p->descr->think_open, close = p->descr->think_close;
+    struct tokens first = {0};
+    if (r->o.raw) return true;
+    bool thinking = prompt_opens_reasoning(p);
+    bool ok = output_parse(&r->output, p->descr, &how, thinking, e) &&
+              (!close.len || vocab_tokenize(v, close, false, true, &r->force, e)) &&
+              (!open.len || thinking || vocab_tokenize(v, open, false, true, &first, e));
+    if (first.n && r->o.chat->thinking != 0) r->think_open = first.id[0];
+    tokens_free(&first);
+    return ok;
+}
+
+static bool take_chat(struct hold_request *r, struct tokens *out, struct err *e) {
+    struct prompt p;
+    bool ok = prompt_render(&p, &r->model->templates, r->model->vocab, r->o.chat, e) &&
+              keep_rendering(r, &p, e) && make_parser(r, &p, e);
+    *out = p.ids;
+    p.ids = (struct tokens){0};
+    prompt_free(&p);
+    return ok;
 }
 
 static bool check_length(const struct hold_request *r, size_t n, struct err *e) {
@@ -196,6 +233,10 @@ static bool make_grammar(struct hold_request *r, struct err *e) {
 
 /* ---- submit ------------------------------------------------------------------------------- */
 static bool check_options(const struct hold_request_options *o, struct err *e) {
+    int n_given = (o->chat != NULL) + (o->text != NULL) + (o->ids != NULL);
+    if (n_given != 1)
+        return err_set(e, ERR_ARG, "a request has exactly one of chat, text and ids; %d are given",
+                       n_given);
     if (o->n_probs < 0 || o->n_probs > N_PROBS_MAX)
         return err_set(e, ERR_ARG, "n_probs is %lld; at most %d", (long long)o->n_probs,
                        N_PROBS_MAX);
@@ -205,19 +246,21 @@ static bool check_options(const struct hold_request_options *o, struct err *e) {
     return true;
 }
 
-static bool fill(struct hold_request *r, const struct hold_request_options *o, struct err *e) {
+static bool fill(struct hold_request *r, struct err *e) {
     struct hold_model *m = r->model;
     struct tokens prompt = {0};
     struct str *stop = NULL;
-    bool ok = check_options(&r->o, e) && take_prompt(r, &r->o, &prompt, e) &&
-              check_length(r, prompt.n, e) && make_seq(r, &prompt, e) && copy_stops(r, &stop, e) &&
-              (r->o.max_tokens == 0 || (make_sampler(r, e) && make_grammar(r, e))) &&
+    bool ok = check_options(&r->o, e) && copy_stops(r, &stop, e) &&
               events_init(&r->events, r->o.want_logits ? m->stream_rows : 0, m->info.n_vocab, e);
+    if (!ok) return false;
+    output_init(&r->output, m->vocab, &r->events, stop, r->o.n_stop);
+    ok = (r->o.chat ? take_chat(r, &prompt, e) : take_prompt(r, &r->o, &prompt, e)) &&
+         check_length(r, prompt.n, e) && make_seq(r, &prompt, e) &&
+         (r->o.max_tokens == 0 || (make_sampler(r, e) && make_grammar(r, e)));
     r->seq.n_prompt = (int)prompt.n; /* also where it overflows: the error says it */
     tokens_free(&prompt);
     if (!ok) return false;
-    output_init(&r->output, m->vocab, &r->events, stop, r->o.n_stop);
-    r->tenant = str_hash(str_of(o->cache_key ? o->cache_key : ""));
+    r->tenant = str_hash(str_of(r->o.cache_key ? r->o.cache_key : ""));
     r->events.wake = r->o.wake;
     r->events.wake_ctx = r->o.wake_ctx;
     r->events.room = engine_poke;
@@ -241,12 +284,13 @@ struct hold_request *hold_request_submit(struct hold_model *m, const struct hold
     r->model = m;
     r->eng = m->eng;
     r->n_cached = -1;
+    r->think_open = -1;
     r->submitted_ns = os_now_ns();
     pthread_mutex_init(&r->miss_lock, NULL);
     atomic_init(&r->refs, 1);
     hold_request_options_init(&r->o, sizeof r->o);
     options_take(&r->o, sizeof r->o, o);
-    if (!fill(r, &r->o, &e)) {
+    if (!fill(r, &e)) {
         error_out(error, &e);
         if (error) error->n_prompt = r->seq.n_prompt, error->n_ctx = m->info.n_ctx;
         request_unref(r);
@@ -264,7 +308,8 @@ void request_unref(struct hold_request *r) {
     output_free(&r->output);
     if (r->events.fill.p || r->events.drain.p) events_free(&r->events);
     pthread_mutex_destroy(&r->miss_lock);
-    mem_free(r->notes);
+    tokens_free(&r->force);
+    json_decref(r->tools);
     arena_free(&r->arena);
     mem_free(r);
 }

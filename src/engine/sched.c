@@ -147,6 +147,7 @@ static void finish(struct hold_request *r, enum hold_finish why) {
                  .n_prompt = r->seq.n_prompt,
                  .n_cached = r->n_cached > 0 ? r->n_cached : 0,
                  .n_generated = r->seq.n - r->seq.n_prompt,
+                 .n_reasoning = r->output.n_reasoning,
                  .n_ctx = r->model->info.n_ctx,
                  .queue_ms = ms(r->submitted_ns, r->started_ns ? r->started_ns : now),
                  .prefill_ms = ms(r->started_ns, first),
@@ -218,6 +219,16 @@ static bool fits(const struct hold_request *r) {
     return pages_budget(eng->pool) - pages_used(eng->pool) + prefix_evictable(eng->prefix) >= need;
 }
 
+/* The message that token i of the prompt belongs to, or -1. */
+static int message_at(const struct hold_request *r, int i) {
+    size_t at = 0;
+    const struct vocab *v = r->model->vocab;
+    for (int k = r->bos_added; k < i; k++) at += vocab_bytes(v, r->seq.token[k], true).len;
+    for (size_t k = 0; k < r->n_span; k++)
+        if (at < r->span[k].start + r->span[k].len) return r->span[k].message;
+    return -1;
+}
+
 static void explain(struct hold_request *r, const struct prefix_path *path) {
     enum { SHOWN = 24 };
     int32_t behind[SHOWN];
@@ -229,7 +240,7 @@ static void explain(struct hold_request *r, const struct prefix_path *path) {
                              .n_match = path->n,
                              .cached = n ? behind[0] : -1,
                              .found = left ? s->token[path->n] : -1,
-                             .message = -1};
+                             .message = message_at(r, path->n)};
     const struct {
         const int32_t *id;
         int n;
@@ -514,13 +525,26 @@ static void forbid_memory(bool on) {
 #endif
 }
 
+/* A spent reasoning budget: the block is closed with the template's own tokens. */
+static bool forced(struct hold_request *r, struct sampler_choice *c) {
+    const struct output *out = &r->output;
+    bool spent =
+        out->thinking && r->o.reasoning_budget >= 0 && out->n_reasoning >= r->o.reasoning_budget;
+    if (r->n_forced == r->force.n || (r->n_forced == 0 && !spent)) return false;
+    *c = (struct sampler_choice){.id = r->force.id[r->n_forced++]};
+    return true;
+}
+
 static bool choose(struct hold_request *r, const float *logits, struct sampler_choice *c,
                    struct err *e) {
     struct step *st = r->model->step;
     struct seq *s = &r->seq;
     const uint32_t *mask = NULL;
-    if (s->grammar) {
+    bool first = s->n == s->n_prompt, free = r->output.thinking;
+    if (forced(r, c)) return true;
+    if (s->grammar && !free) { /* reasoning is not bound by it, and may open the answer */
         if (!grammar_mask(s->grammar, st->mask)) return err_nomem(e, "the grammar", 0);
+        if (first && r->think_open >= 0) st->mask[r->think_open / 32] |= 1u << r->think_open % 32;
         mask = st->mask;
     }
     memcpy(st->logits, logits, (size_t)r->model->info.n_vocab * sizeof *logits);
@@ -528,7 +552,8 @@ static bool choose(struct hold_request *r, const float *logits, struct sampler_c
     bool ok = sampler_choose(s->sampler, st->logits, mask, c, e);
     forbid_memory(false);
     if (!ok) return false;
-    if (s->grammar) grammar_token(s->grammar, c->id);
+    if (first && c->id == r->think_open) r->output.thinking = true;
+    else if (s->grammar && !free) grammar_token(s->grammar, c->id);
     return true;
 }
 

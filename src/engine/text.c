@@ -55,3 +55,33 @@ const char *hold_token_bytes(const struct hold_model *m, int32_t id, size_t *len
 bool hold_token_is_end(const struct hold_model *m, int32_t id) {
     return id >= 0 && id < m->info.n_vocab && vocab_is_eog(m->vocab, id);
 }
+
+bool hold_render(const struct hold_model *m, const struct hold_chat *c, struct hold_rendering *out,
+                 struct hold_error *error) {
+    struct err e = {0};
+    struct prompt p;
+    *out = (struct hold_rendering){0};
+    bool ok = prompt_render(&p, &m->templates, m->vocab, c, &e);
+    if (ok) {
+        const struct buf *text = &p.text.text, *notes = &p.text.notes;
+        out->text = mem_strndup(text->p ? text->p : "", text->len);
+        out->text_len = text->len;
+        out->notes = mem_strndup(notes->p ? notes->p : "", notes->len);
+        out->ids = p.ids.id;
+        out->n_ids = p.ids.n;
+        p.ids = (struct tokens){0};
+        ok = (out->text && out->notes) || err_nomem(&e, "a rendering", text->len);
+    }
+    prompt_free(&p);
+    if (ok) return true;
+    error_out(error, &e);
+    hold_rendering_free(out);
+    return false;
+}
+
+void hold_rendering_free(struct hold_rendering *r) {
+    mem_free(r->text);
+    mem_free(r->ids);
+    mem_free(r->notes);
+    *r = (struct hold_rendering){0};
+}
