@@ -226,9 +226,7 @@ static bool make_grammar(struct hold_request *r, struct err *e) {
     pthread_mutex_lock(&m->text_lock);
     if (!m->grammar_vocab) m->grammar_vocab = grammar_vocab_new(m->vocab, e);
     pthread_mutex_unlock(&m->text_lock);
-    if (!m->grammar_vocab) return false;
-    r->seq.grammar = grammar_start(r->grammar, m->grammar_vocab, e);
-    return r->seq.grammar != NULL;
+    return m->grammar_vocab != NULL;
 }
 
 /* ---- submit ------------------------------------------------------------------------------- */

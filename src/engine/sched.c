@@ -289,6 +289,11 @@ static void start(struct hold_request *r) {
     m->key.tenant = r->tenant;
     if (!r->o.no_cache) seq_adopt(&r->seq, m, reuse_limit(r), &path);
     if (again) return;
+    struct err e = {0};
+    if (r->grammar && !(r->seq.grammar = grammar_start(r->grammar, m->grammar_vocab, &e))) {
+        fail(r, &e);
+        return;
+    }
     uint64_t now = os_now_ns();
     r->n_cached = r->seq.n_past;
     r->started_ns = now;

@@ -69,7 +69,7 @@ struct grammar_vocab *grammar_vocab_new(const struct vocab *v, struct err *e) {
 void grammar_vocab_free(struct grammar_vocab *v) {
     (void)v;
 }
-struct grammar_state *grammar_start(const struct grammar *g, struct grammar_vocab *v,
+struct grammar_state *grammar_start(struct grammar *g, struct grammar_vocab *v,
                                     struct err *e) {
     (void)g;
     (void)v;
