@@ -584,7 +584,7 @@ static void test_no_memory(void **state) {
     struct rng rng = {17};
     random_prompt(&rng, ids, 100);
     bool done = false;
-    for (int n = 1; n < 2000 && !done; n++) {
+    for (int n = 1; n < 1000000 && !done; n += 1 + n / 16) {
         struct hold_engine_options eo;
         struct hold_model_options mo;
         hold_engine_options_init(&eo, sizeof eo);
