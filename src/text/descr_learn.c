@@ -127,20 +127,23 @@ static struct str last_tag(struct str s) {
     return s;
 }
 
-static struct str keep(struct descr *d, struct str s) {
-    if (!s.len) return (struct str){0};
-    char *p = arena_strndup(&d->mem, s.p, s.len);
-    return p ? (struct str){p, s.len} : (struct str){0};
-}
-
-/* ---- the turn */
-
 struct learn {
     struct descr *d;
     const struct descr_renders *r;
     size_t base; /* bytes behind the user's message that belong to its own turn */
+    bool failed; /* no memory */
     struct str prompt, text, history, reasoning, call, calls; /* from there on */
 };
+
+/* A copy that lives as long as the descriptor. */
+static struct str keep(struct learn *l, struct str s) {
+    if (!s.len) return (struct str){0};
+    char *p = arena_strndup(&l->d->mem, s.p, s.len);
+    l->failed |= !p;
+    return p ? (struct str){p, s.len} : (struct str){0};
+}
+
+/* ---- the turn */
 
 static struct str tail(const struct learn *l, struct str render) {
     return from(behind_user(render), l->base);
@@ -213,30 +216,30 @@ static void learn_turn(struct learn *l) {
     struct str thought = before_word(l->reasoning, descr_words.reasoning);
     if (thought.len || find(l->reasoning, descr_words.reasoning, 0) == 0) {
         size_t at = thought.len + strlen(descr_words.reasoning);
-        d->think_close = keep(d, first_tag(from(l->reasoning, at)));
+        d->think_close = keep(l, first_tag(from(l->reasoning, at)));
         d->framed = is_framed(l, thought);
         struct str open = trim(from(thought, h.len));
         if (d->framed) {
-            d->header_end = keep(d, last_tag(thought));
+            d->header_end = keep(l, last_tag(thought));
             d->think_header =
-                keep(d, upto(from(thought, h.len), rtrim(thought).len - h.len - d->header_end.len));
+                keep(l, upto(from(thought, h.len), rtrim(thought).len - h.len - d->header_end.len));
             struct str content = before_word(l->text, descr_words.content);
             d->text_header =
-                keep(d, upto(from(content, h.len), content.len - h.len - d->header_end.len));
+                keep(l, upto(from(content, h.len), content.len - h.len - d->header_end.len));
         } else {
             struct str added = trim(from(l->prompt, h.len));
             bool prompt_only = !open.len && added.len && !str_starts(added, d->think_close);
             open = prompt_only ? added : last_tag(thought);
         }
-        d->think_open = keep(d, open);
+        d->think_open = keep(l, open);
     } else {
-        d->think_open = keep(d, l->r->known_open);
-        d->think_close = keep(d, l->r->known_close);
+        d->think_open = keep(l, l->r->known_open);
+        d->think_close = keep(l, l->r->known_close);
     }
     if (d->think_open.len && !d->framed && str_ends(rtrim(h), d->think_open))
         h = upto(h, rtrim(h).len - d->think_open.len);
-    d->turn_open = keep(d, h);
-    d->prompt = keep(d, l->prompt);
+    d->turn_open = keep(l, h);
+    d->prompt = keep(l, l->prompt);
 }
 
 /* Drops an empty reasoning block, or the tag that ends one, from the beginning. */
@@ -252,18 +255,19 @@ static void learn_text(struct learn *l) {
     struct descr *d = l->d;
     struct str before = before_word(l->text, descr_words.content);
     struct str rest = trim(skip_thought(d, from(before, d->turn_open.len)));
-    if (!d->framed && rest.len && tag_starts(rest, 0)) d->text_open = keep(d, rest);
+    if (!d->framed && rest.len && tag_starts(rest, 0)) d->text_open = keep(l, rest);
     struct str open = d->think_open, close = d->think_close;
     int64_t o = find_before(d->prompt, open, d->prompt.len);
     d->prompt_thinks = o >= 0 && o > find_before(d->prompt, close, d->prompt.len);
 }
 
-static void add_end(struct descr *d, struct str s) {
+static void add_end(struct learn *l, struct str s) {
+    struct descr *d = l->d;
     s = trim(s);
     if (!s.len || d->n_ends == DESCR_ENDS || str_eq(s, trim(d->turn_open))) return;
     for (int i = 0; i < d->n_ends; i++)
         if (str_eq(s, d->ends[i])) return;
-    d->ends[d->n_ends++] = keep(d, s);
+    d->ends[d->n_ends++] = keep(l, s);
 }
 
 /* ---- calls */
@@ -372,7 +376,8 @@ struct pieces {
     struct str head, mid, end;
 };
 
-static void learn_id(struct descr *d, struct pieces *p, const struct pieces *second) {
+static void learn_id(struct learn *l, struct pieces *p, const struct pieces *second) {
+    struct descr *d = l->d;
     struct str *part[] = {&p->head, &p->mid, &p->end};
     const struct str *other[] = {&second->head, &second->mid, &second->end};
     for (int i = 0; i < 3; i++) {
@@ -385,10 +390,10 @@ static void learn_id(struct descr *d, struct pieces *p, const struct pieces *sec
         if (at < 0) continue;
         struct str before = upto(*part[i], (size_t)at), after = from(*part[i], (size_t)at + len);
         d->id_place = (enum descr_id)(DESCR_ID_FIRST + i);
-        d->id_sep = keep(d, i == 0 ? after : before);
+        d->id_sep = keep(l, i == 0 ? after : before);
         if (d->syntax == DESCR_OBJECT)
             d->id_key =
-                keep(d, i == 0 ? first_quoted(before) : last_quoted(upto(before, before.len - 1)));
+                keep(l, i == 0 ? first_quoted(before) : last_quoted(upto(before, before.len - 1)));
         *part[i] = i == 0 ? before : after;
         return;
     }
@@ -405,14 +410,14 @@ static bool learn_tags(struct learn *l, struct seen *c, struct str *mid) {
     size_t n = common_suffix(a, b);
     struct str open = ltrim(from(b, b.len - n));
     struct str close = upto(b, b.len - open.len);
-    d->param_open = keep(d, open);
-    d->param_sep = keep(d, from(close, rtrim(close).len));
-    d->value_close = keep(d, rtrim(close));
+    d->param_open = keep(l, open);
+    d->param_sep = keep(l, from(close, rtrim(close).len));
+    d->value_close = keep(l, rtrim(close));
     struct str kv = between(s, c->key + strlen(descr_words.key1), c->value);
     size_t k2_end = (size_t)k2 + strlen(descr_words.key2);
     struct str kv2 = between(s, k2_end, c->value_end - strlen(descr_words.number));
-    d->key_close = keep(d, kv);
-    if (!str_eq(kv, kv2)) d->key_close_json = keep(d, kv2);
+    d->key_close = keep(l, kv);
+    if (!str_eq(kv, kv2)) d->key_close_json = keep(l, kv2);
     *mid = upto(a, a.len - open.len);
     return open.len && rtrim(close).len && trim(kv).len;
 }
@@ -469,26 +474,26 @@ static void learn_around(struct learn *l, const struct pieces *p, struct str pre
         close = rtrim(inner);
     }
     struct str section = upto(pre, pre.len - open.len);
-    d->section_open = keep(d, trim(section).len ? section : (struct str){0});
+    d->section_open = keep(l, trim(section).len ? section : (struct str){0});
     if (d->section_open.len) {
         struct str rest = from(post, close.len);
         struct str shut =
             upto(rest, close_length(inner.len > close.len ? from(inner, close.len) : rest));
-        d->section_close = keep(d, shut);
-        add_end(d, first_tag(from(rest, shut.len)));
+        d->section_close = keep(l, shut);
+        add_end(l, first_tag(from(rest, shut.len)));
     }
-    if (mid.len) d->call_sep = keep(d, between(mid, close.len, mid.len - open.len));
+    if (mid.len) d->call_sep = keep(l, between(mid, close.len, mid.len - open.len));
     struct buf b = {0};
     buf_str(&b, open);
     buf_str(&b, p->head);
-    d->call_open = keep(d, buf_view(&b));
+    d->call_open = keep(l, buf_view(&b));
     buf_clear(&b);
     buf_str(&b, p->end);
     buf_str(&b, close);
-    d->call_close = keep(d, buf_view(&b));
+    d->call_close = keep(l, buf_view(&b));
     buf_free(&b);
-    if (!d->section_close.len) add_end(d, first_tag(from(post, close.len)));
-    add_end(d, first_tag(from(post, post.len - n_end)));
+    if (!d->section_close.len) add_end(l, first_tag(from(post, close.len)));
+    add_end(l, first_tag(from(post, post.len - n_end)));
 }
 
 static struct pieces pieces_of(struct str s, const struct seen *c, enum descr_syntax syntax) {
@@ -508,7 +513,7 @@ static void learn_name_again(struct learn *l, struct seen *c, struct str *pre) {
     int64_t first = find(*pre, descr_words.name1, 0);
     if (!l->d->framed || first < 0) return;
     size_t end = (size_t)first + strlen(descr_words.name1);
-    l->d->name_again = keep(l->d, between(l->call, c->name - (pre->len - end), c->name));
+    l->d->name_again = keep(l, between(l->call, c->name - (pre->len - end), c->name));
     *pre = upto(*pre, (size_t)first);
 }
 
@@ -537,11 +542,11 @@ static void learn_calls(struct learn *l) {
         p2 = pieces_of(l->calls, &b, d->syntax);
     }
     if (d->syntax == DESCR_OBJECT) {
-        d->name_key = keep(d, last_quoted(upto(p.head, p.head.len - 1)));
-        d->args_key = keep(d, last_quoted(p.mid));
+        d->name_key = keep(l, last_quoted(upto(p.head, p.head.len - 1)));
+        d->args_key = keep(l, last_quoted(p.mid));
     }
     if (d->syntax == DESCR_GEMMA)
-        d->quote = keep(d, between(l->call, c.key + strlen(descr_words.key1) + 1, c.value));
+        d->quote = keep(l, between(l->call, c.key + strlen(descr_words.key1) + 1, c.value));
     /* an id in front of the name stands in what comes before the call */
     struct pieces id = p, id2 = p2;
     bool text = p.head.len == 0;
@@ -550,7 +555,7 @@ static void learn_calls(struct learn *l) {
         id.head = from(pre, pre.len - n);
         id2.head = (struct str){0};
     }
-    learn_id(d, &id, &id2);
+    learn_id(l, &id, &id2);
     if (text && d->id_place == DESCR_ID_FIRST) {
         size_t n = d->id_sep.len + strlen(descr_words.id1);
         pre = upto(pre, pre.len - n);
@@ -560,7 +565,7 @@ static void learn_calls(struct learn *l) {
     }
     p.mid = id.mid;
     p.end = id.end;
-    d->name_args = keep(d, p.mid);
+    d->name_args = keep(l, p.mid);
     int64_t at = find(l->text, descr_words.content, 0);
     struct str end =
         at < 0 ? (struct str){0} : from(l->text, (size_t)at + strlen(descr_words.content));
@@ -575,9 +580,9 @@ bool descr_learn(struct descr *d, const struct descr_renders *r) {
     learn_text(&l);
     learn_calls(&l);
     int64_t at = find(l.text, descr_words.content, 0);
-    if (at >= 0) add_end(d, first_tag(from(l.text, (size_t)at + strlen(descr_words.content))));
+    if (at >= 0) add_end(&l, first_tag(from(l.text, (size_t)at + strlen(descr_words.content))));
     struct str user = first_tag(behind_user(r->user));
-    if (at >= 0 && user.len && str_find(l.text, user, (size_t)at) >= 0) add_end(d, user);
-    add_end(d, d->framed ? d->think_close : (struct str){0});
-    return true;
+    if (at >= 0 && user.len && str_find(l.text, user, (size_t)at) >= 0) add_end(&l, user);
+    if (d->framed) add_end(&l, d->think_close);
+    return !l.failed;
 }

@@ -1,6 +1,7 @@
 /* Renders the probe conversations for descr_learn. A template may refuse some of them; each is
  * then tried in the next of its forms, and what never renders stays unknown. Formats that a
  * template explains but never writes are recognised by the markers in its text. */
+#include "base/limits.h"
 #include "text/descr.h"
 #include "text/jinja.h"
 
@@ -12,6 +13,7 @@ struct prober {
     const struct jinja *t;
     struct str bos, eos;
     struct arena *mem;
+    bool stop; /* a rendering hit a limit: the template is hostile, or far too large */
 };
 
 enum { PROMPT = 1, THINK = 2, NOTHINK = 4, TOOLS = 8 }; /* of a rendering */
@@ -56,7 +58,11 @@ static json_t *call(const char *id, const char *name, json_t *args, bool as_text
 }
 
 /* Renders messages (stolen); empty when the template refuses. */
-static struct str render(const struct prober *p, json_t *messages, int how) {
+static struct str render(struct prober *p, json_t *messages, int how) {
+    if (p->stop) {
+        json_decref(messages);
+        return (struct str){0};
+    }
     json_t *vars = json_pack("{s:o, s:b, s:o, s:o}", "messages", messages, "add_generation_prompt",
                              (how & PROMPT) != 0, "bos_token", str_json(p->bos), "eos_token",
                              str_json(p->eos));
@@ -72,7 +78,10 @@ static struct str render(const struct prober *p, json_t *messages, int how) {
     struct jinja_input in = {.vars = vars, .now = &now};
     struct jinja_output out = {0};
     struct str s = {0};
-    if (jinja_render(p->t, &in, &out, NULL) && out.text.len) {
+    struct err e = {0};
+    bool ok = jinja_render(p->t, &in, &out, &e) && out.text.len <= LIMIT_TEMPLATE_BYTES;
+    p->stop = e.code == ERR_LIMIT || out.text.len > LIMIT_TEMPLATE_BYTES;
+    if (ok && out.text.len) {
         char *copy = arena_strndup(p->mem, out.text.p, out.text.len);
         if (copy) s = (struct str){copy, out.text.len};
     }
@@ -104,7 +113,7 @@ static json_t *assistant(const char *content, const char *reasoning, int n_calls
     return m;
 }
 
-static struct str with_turn(const struct prober *p, json_t *turn, int how) {
+static struct str with_turn(struct prober *p, json_t *turn, int how) {
     json_t *messages = conversation();
     json_array_append_new(messages, turn);
     return render(p, messages, how);
@@ -124,7 +133,7 @@ static bool good_call(struct str s) {
 }
 
 /* The first form of a turn with n calls that the template renders well. */
-static struct str calls(const struct prober *p, int n) {
+static struct str calls(struct prober *p, int n) {
     static const char *const contents[] = {"Vk content probe", "", NULL};
     for (int as_text = 0; as_text < 2; as_text++)
         for (size_t i = 0; i < 3; i++) {
@@ -134,7 +143,7 @@ static struct str calls(const struct prober *p, int n) {
     return (struct str){0};
 }
 
-static struct str reasoning(const struct prober *p) {
+static struct str reasoning(struct prober *p) {
     for (int i = 0; i < 4; i++) {
         bool as_text = i == 3;
         const char *content = i == 1 ? descr_words.content : "";
