@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
+#include "cmd/template_parse.h"
 #include "gguf/gguf.h"
 #include "text/chat.h"
 #include "text/jinja.h"
@@ -19,6 +20,9 @@ struct options {
     const char *messages, *tools, *kwargs, *context, *now, *bos, *eos;
     bool no_prompt, continue_last, mark, spans;
     const char *thinking;
+    bool parse, events, markup;
+    const char *prompt;
+    int64_t split;
 };
 
 #define FIELD(f) offsetof(struct options, f)
@@ -39,15 +43,24 @@ static const struct opt opts[] = {
     {"--eos", "TEXT", OPT_STR, FIELD(eos), "text of the EOS token"},
     {"--mark", NULL, OPT_FLAG, FIELD(mark), "mark special tokens also where there are no colours"},
     {"--spans", NULL, OPT_FLAG, FIELD(spans), "print the spans with their origin as JSON lines"},
+    {"--parse", NULL, OPT_FLAG, FIELD(parse),
+     "read a generation on stdin; prints its content, reasoning and calls as JSON"},
+    {"--events", NULL, OPT_FLAG, FIELD(events), "with --parse: every event as a JSON line"},
+    {"--split", "N", OPT_INT, FIELD(split), "with --parse: feed pieces of N bytes"},
+    {"--prompt", "TEXT", OPT_STR, FIELD(prompt),
+     "with --parse: the end of the prompt (--messages gives it too; else the template's own)"},
+    {"--markup", NULL, OPT_FLAG, FIELD(markup),
+     "print what is known about the template's markup as JSON"},
 };
 
 static int run(int argc, char **argv);
 const struct verb verb_template = {
     .name = "template",
-    .args = "FILE.jinja|MODEL --messages FILE [--tools FILE]",
-    .summary = "shows what the model sees of a conversation",
+    .args = "FILE.jinja|MODEL --messages FILE|--parse|--markup [--tools FILE]",
+    .summary = "shows what the model sees of a conversation, or reads an answer back",
     .examples = "  holdfast template model.gguf --messages conversation.json --tools tools.json\n"
-                "  holdfast template chat.jinja --context variables.json --now 2026-11-22\n",
+                "  holdfast template chat.jinja --context variables.json --now 2026-11-22\n"
+                "  holdfast template model.gguf --parse --tools tools.json < generation.txt\n",
     .opts = opts,
     .n_opts = (int)(sizeof opts / sizeof *opts),
     .run = run};
@@ -239,30 +252,86 @@ static struct chat *open_chat(const struct subject *s, const struct options *o, 
     return chat_open(&source, e);
 }
 
+/* The files of a request; free with files_free. */
+struct files {
+    json_t *messages, *tools, *kwargs;
+};
+
+static void files_free(struct files *f) {
+    json_decref(f->messages);
+    json_decref(f->tools);
+    json_decref(f->kwargs);
+}
+
+/* An object that holds the value under a key may stand for the value. */
+static json_t *inside(json_t *v, const char *key) {
+    return json_is_object(v) ? json_object_get(v, key) : v;
+}
+
+static bool read_request(const struct options *o, const struct tm *now, struct files *f,
+                         struct chat_request *q, struct err *e) {
+    if (o->messages && !(f->messages = read_json(o->messages, e))) return false;
+    if (o->tools && !(f->tools = read_json(o->tools, e))) return false;
+    if (o->kwargs && !(f->kwargs = json_parse(str_of(o->kwargs), LIMIT_JSON_BYTES, e)))
+        return err_prefix(e, "--kwargs");
+    bool on = o->thinking && strcmp(o->thinking, "on") == 0;
+    *q = (struct chat_request){.messages = inside(f->messages, "messages"),
+                               .tools = f->tools ? inside(f->tools, "tools")
+                                                 : json_object_get(f->messages, "tools"),
+                               .kwargs = f->kwargs,
+                               .thinking = o->thinking ? on : -1,
+                               .no_prompt = o->no_prompt,
+                               .continue_last = o->continue_last,
+                               .now = now};
+    return true;
+}
+
 static bool conversation(const struct subject *s, const struct options *o, const struct tm *now,
                          struct err *e) {
     if (!o->messages) return err_set(e, ERR_ARG, "give a conversation with --messages FILE");
-    json_t *file = read_json(o->messages, e), *tools = NULL, *kwargs = NULL;
-    bool ok = file && (!o->tools || (tools = read_json(o->tools, e)) != NULL);
-    if (ok && o->kwargs) {
-        kwargs = json_parse(str_of(o->kwargs), LIMIT_JSON_BYTES, e);
-        ok = kwargs || err_prefix(e, "--kwargs");
-    }
-    bool on = o->thinking && strcmp(o->thinking, "on") == 0;
-    struct chat_request q = {.messages =
-                                 json_is_object(file) ? json_object_get(file, "messages") : file,
-                             .tools = tools ? tools : json_object_get(file, "tools"),
-                             .kwargs = kwargs,
-                             .thinking = o->thinking ? on : -1,
-                             .no_prompt = o->no_prompt,
-                             .continue_last = o->continue_last,
-                             .now = now};
-    struct chat *c = ok ? open_chat(s, o, e) : NULL;
-    ok = c && show(s, o, c, &q, e);
+    struct files f = {0};
+    struct chat_request q;
+    struct chat *c = read_request(o, now, &f, &q, e) ? open_chat(s, o, e) : NULL;
+    bool ok = c && show(s, o, c, &q, e);
     chat_close(c);
-    json_decref(file);
-    json_decref(tools);
-    json_decref(kwargs);
+    files_free(&f);
+    return ok;
+}
+
+/* ---- --parse, --markup */
+
+/* The prompt that the generation continues: rendered, when a conversation or variables that may
+ * change it are given. */
+static bool prompt_for(const struct chat *c, const struct options *o, struct chat_request *q,
+                       struct buf *out, struct err *e) {
+    if (!o->messages && !o->kwargs && !o->thinking) return true;
+    json_t *any = json_pack("[{s:s,s:s}]", "role", "user", "content", "?");
+    struct chat_rendering r = {0};
+    if (!q->messages) q->messages = any;
+    bool ok = chat_render(c, q, &r, e) &&
+              (buf_str(out, buf_view(&r.text)) || err_nomem(e, "prompt", r.text.len));
+    chat_rendering_free(&r);
+    json_decref(any);
+    return ok;
+}
+
+static bool parse(const struct subject *s, const struct options *o, const struct tm *now,
+                  struct err *e) {
+    struct files f = {0};
+    struct chat_request q;
+    struct buf prompt = {0};
+    struct chat *c = read_request(o, now, &f, &q, e) ? open_chat(s, o, e) : NULL;
+    bool ok = c && (o->markup ? template_markup(c, e) : prompt_for(c, o, &q, &prompt, e));
+    if (ok && !o->markup) {
+        struct template_parse t = {.tools = q.tools,
+                                   .prompt = o->prompt ? str_of(o->prompt) : buf_view(&prompt),
+                                   .split = o->split,
+                                   .events = o->events};
+        ok = template_parse(c, &t, e);
+    }
+    chat_close(c);
+    buf_free(&prompt);
+    files_free(&f);
     return ok;
 }
 
@@ -277,7 +346,11 @@ static int run(int argc, char **argv) {
     bool ok = n == 1 || err_set(&e, ERR_ARG, "give a template file or a model");
     ok = ok && open_subject(&s, words[0], &e) && (!o.now || read_time(o.now, &now, &e));
     const struct tm *clock = o.now ? &now : NULL;
-    ok = ok && (o.context ? bare(&s, &o, clock, &e) : conversation(&s, &o, clock, &e));
+    bool (*what)(const struct subject *, const struct options *, const struct tm *, struct err *) =
+        o.parse || o.markup ? parse
+        : o.context         ? bare
+                            : conversation;
+    ok = ok && what(&s, &o, clock, &e);
     close_subject(&s);
     return ok ? 0 : cmd_fail("template", &e);
 }
