@@ -66,6 +66,7 @@ struct lang *lang_copy(const struct lang *l) {
 /* Makes states from which nothing can be accepted dead. Backward sweeps until nothing changes. */
 static bool trim(struct lang *l) {
     bool *live = mem_calloc(l->n, 1);
+    uint32_t n_dead = 0;
     if (!live) return false;
     for (bool changed = true; changed;) {
         changed = false;
@@ -76,7 +77,8 @@ static bool trim(struct lang *l) {
             if (ok) live[i] = changed = true;
         }
     }
-    for (uint32_t i = 0; i < l->n; i++)
+    for (uint32_t i = 1; i < l->n; i++) n_dead += !live[i];
+    for (uint32_t i = 1; i < l->n && n_dead; i++)
         for (unsigned c = 0; c < 256; c++)
             if (!live[l->next[i][c]]) l->next[i][c] = LANG_DEAD;
     mem_free(live);
@@ -429,30 +431,39 @@ struct escape {
     char written, means;
 };
 
-static bool escape_state(struct lang *r, uint32_t q, const struct escape *esc, size_t n,
-                         char quote) {
-    uint16_t take[256];
-    memcpy(take, r->next[q], sizeof take);
+/* The state behind a backslash from q. States that take the same share it. */
+static uint32_t slash_state(struct lang *r, const uint16_t take[256], const struct escape *esc,
+                            size_t n) {
     uint32_t slash = add(r);
-    if (!slash) return false;
     bool controls = false;
-    for (unsigned c = 0; c < 0x20; c++) {
-        controls = controls || take[c];
-        r->next[q][c] = LANG_DEAD;
-    }
+    if (!slash) return 0;
+    for (unsigned c = 0; c < 0x20; c++) controls = controls || take[c];
     for (size_t i = 0; i < n; i++)
         r->next[slash][(unsigned char)esc[i].written] = take[(unsigned char)esc[i].means];
-    r->next[q][(unsigned char)quote] = LANG_DEAD;
-    r->next[q]['\\'] = (uint16_t)slash;
-    return !controls || add_hex(r, slash, take);
+    return controls && !add_hex(r, slash, take) ? 0 : slash;
+}
+
+static bool same_escapes(const uint16_t a[256], const uint16_t b[256], const struct escape *esc,
+                         size_t n) {
+    bool same = memcmp(a, b, 0x20 * sizeof *a) == 0;
+    for (size_t i = 0; i < n && same; i++)
+        same = a[(unsigned char)esc[i].means] == b[(unsigned char)esc[i].means];
+    return same;
 }
 
 static struct lang *escaped(const struct lang *l, const struct escape *esc, size_t n, char quote) {
     struct lang *r = lang_copy(l);
     if (!r) return NULL;
-    uint32_t states = r->n;
-    for (uint32_t q = LANG_START; q < states; q++)
-        if (!escape_state(r, q, esc, n, quote)) return drop(r);
+    uint32_t states = r->n, slash = 0, from = 0;
+    for (uint32_t q = LANG_START; q < states; q++) {
+        if (!from || !same_escapes(l->next[q], l->next[from], esc, n))
+            slash = slash_state(r, l->next[q], esc, n);
+        if (!slash) return drop(r);
+        from = q;
+        memset(r->next[q], 0, 0x20 * sizeof(uint16_t));
+        r->next[q][(unsigned char)quote] = LANG_DEAD;
+        r->next[q]['\\'] = (uint16_t)slash;
+    }
     return trim(r) ? r : drop(r);
 }
 

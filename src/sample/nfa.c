@@ -31,7 +31,24 @@ static uint32_t add(struct nfa *a, enum nfa_kind kind, uint32_t to) {
 
 static uint32_t add_set(struct nfa *a, const uint64_t set[4], uint32_t to) {
     uint32_t s = add(a, NFA_SET, to);
-    if (s != NFA_NONE) memcpy(a->state[s].u.set, set, sizeof a->state[s].u.set);
+    if (s == NFA_NONE) return s;
+    struct nfa_state *st = &a->state[s];
+    memcpy(st->u.set, set, sizeof st->u.set);
+    unsigned lo = 0, hi = 255;
+    while (lo < 192 && !set[lo >> 6]) lo += 64;
+    while (hi > 64 && !set[hi >> 6]) hi -= 64;
+    while (lo < hi && !set_has(set, lo)) lo++;
+    while (hi > lo && !set_has(set, hi)) hi--;
+    st->lo = (uint8_t)lo;
+    st->hi = (uint8_t)hi;
+    return s;
+}
+
+static uint32_t add_byte(struct nfa *a, unsigned char c, uint32_t to) {
+    uint32_t s = add(a, NFA_SET, to);
+    if (s == NFA_NONE) return s;
+    set_add(a->state[s].u.set, c, c);
+    a->state[s].lo = a->state[s].hi = c;
     return s;
 }
 
@@ -79,6 +96,28 @@ static uint32_t emit_repeat(struct nfa *a, const struct expr *x, uint32_t next, 
     return a->fail ? NFA_NONE : s;
 }
 
+/* The bytes of one state of an automaton, by where they lead. */
+struct targets {
+    uint16_t to[256];
+    uint64_t set[256][4];
+    unsigned n;
+};
+
+static void group_bytes(const uint16_t next[256], struct targets *t) {
+    unsigned last = 0;
+    t->n = 0;
+    for (unsigned c = 0; c < 256; c++) {
+        if (next[c] == LANG_DEAD) continue;
+        if (t->n == 0 || t->to[last] != next[c])
+            for (last = 0; last < t->n && t->to[last] != next[c];) last++;
+        if (last == t->n) {
+            t->to[t->n] = next[c];
+            memset(t->set[t->n++], 0, sizeof t->set[0]);
+        }
+        set_add(t->set[last], c, c);
+    }
+}
+
 /* One epsilon state per state of the automaton, and behind it one set per target. */
 static uint32_t emit_lang(struct nfa *a, const struct expr *x, uint32_t next, bool unroll,
                           int depth) {
@@ -93,16 +132,11 @@ static uint32_t emit_lang(struct nfa *a, const struct expr *x, uint32_t next, bo
             a->state[base + i].a = tail;
             continue;
         }
+        struct targets t;
         uint32_t chain = l->final[i] ? next : NFA_NONE;
-        uint64_t done[4] = {0};
-        for (unsigned c = 0; c < 256 && !a->fail; c++) {
-            uint16_t to = l->next[i][c];
-            if (to == LANG_DEAD || set_has(done, c)) continue;
-            uint64_t set[4] = {0};
-            for (unsigned d = c; d < 256; d++)
-                if (l->next[i][d] == to) set_add(set, d, d);
-            for (int w = 0; w < 4; w++) done[w] |= set[w];
-            uint32_t s = add_set(a, set, base + to);
+        group_bytes(l->next[i], &t);
+        for (unsigned k = 0; k < t.n && !a->fail; k++) {
+            uint32_t s = add_set(a, t.set[k], base + t.to[k]);
             chain = chain == NFA_NONE ? s : add_split(a, s, chain);
         }
         if (!a->fail) a->state[base + i].a = chain;
@@ -133,9 +167,7 @@ static uint32_t emit(struct nfa *a, const struct expr *x, uint32_t next, bool un
     switch (x->kind) {
     case EXPR_LIT:
         for (size_t i = x->u.lit.len; i-- > 0 && !a->fail;) {
-            uint64_t set[4] = {0};
-            set_add(set, (unsigned char)x->u.lit.p[i], (unsigned char)x->u.lit.p[i]);
-            s = add_set(a, set, s);
+            s = add_byte(a, (unsigned char)x->u.lit.p[i], s);
         }
         return s;
     case EXPR_SET:
@@ -195,6 +227,7 @@ void subset_free(struct subset *s) {
     mem_free(s->mark);
     mem_free(s->stack);
     mem_free(s->found);
+    mem_free(s->to);
     *s = (struct subset){0};
 }
 
@@ -296,35 +329,33 @@ static uint64_t mix(uint64_t x) {
 
 /* Where byte c leads from a set. */
 static uint32_t target_of(struct subset *s, uint32_t set, unsigned c) {
-    uint32_t *to = NULL;
-    size_t n = 0, cap = 0;
+    size_t n = 0;
     const struct subset_set *t = &s->set[set];
     for (uint32_t i = 0; i < t->n && !s->fail; i++) {
         const struct nfa_state *st = &s->nfa->state[s->item[t->first + i]];
-        if (st->kind == NFA_SET && set_has(st->u.set, c)) push(s, &to, &cap, &n, st->a);
+        if (st->kind == NFA_SET && set_has(st->u.set, c)) push(s, &s->to, &s->cap_to, &n, st->a);
     }
-    uint32_t id = subset_add(s, to, n);
-    mem_free(to);
-    return id;
+    return subset_add(s, s->to, n);
 }
 
 /* Bytes with the same sum of target hashes lead to the same set: only one of them is followed. */
 int subset_runs(struct subset *s, uint32_t set, struct subset_run run[256]) {
-    uint64_t sum[256] = {0}, known_sum[256];
+    uint64_t sum[256], known_sum[256];
     uint32_t known_to[256];
     int n = 0, n_known = 0;
+    unsigned lo = 256, hi = 0;
     for (uint32_t i = 0; i < s->set[set].n; i++) {
         const struct nfa_state *st = &s->nfa->state[s->item[s->set[set].first + i]];
         if (st->kind != NFA_SET) continue;
+        if (lo > hi) memset(sum, 0, sizeof sum);
+        if (st->lo < lo) lo = st->lo;
+        if (st->hi > hi) hi = st->hi;
         uint64_t h = mix(st->a);
-        for (unsigned w = 0; w < 4; w++) {
-            s->work += st->u.set[w] ? 32 : 1;
-            if (!st->u.set[w]) continue;
-            for (unsigned c = 0; c < 64; c++)
-                if (st->u.set[w] >> c & 1) sum[w * 64 + c] += h;
-        }
+        for (unsigned c = st->lo; c <= st->hi; c++)
+            if (set_has(st->u.set, c)) sum[c] += h;
+        s->work += 8u + st->hi - st->lo;
     }
-    for (unsigned c = 0; c < 256; c++) {
+    for (unsigned c = lo; c <= hi; c++) {
         if (!sum[c]) continue;
         if (n && run[n - 1].hi + 1u == c && sum[c] == sum[c - 1]) {
             run[n - 1].hi = (uint8_t)c;

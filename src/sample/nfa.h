@@ -10,7 +10,8 @@ enum nfa_kind { NFA_EPSILON, NFA_SET, NFA_TOKEN, NFA_CALL, NFA_ACCEPT };
 
 struct nfa_state {
     enum nfa_kind kind;
-    uint32_t a, b; /* successors; NFA_NONE: none. Only epsilon states have two */
+    uint8_t lo, hi; /* first and last byte of a set */
+    uint32_t a, b;  /* successors; NFA_NONE: none. Only epsilon states have two */
     union {
         uint64_t set[4];
         int32_t token;
@@ -47,8 +48,8 @@ struct subset {
     uint32_t *bucket, n_buckets;
     uint32_t *mark, generation; /* by NFA state */
     size_t cap_mark;
-    uint32_t *stack, *found;
-    size_t cap_stack, cap_found;
+    uint32_t *stack, *found, *to;
+    size_t cap_stack, cap_found, cap_to;
     uint64_t work, work_limit;
     size_t limit;     /* sets */
     const char *fail; /* why it stopped, or NULL */

@@ -160,19 +160,23 @@ static bool check_keywords(struct schema *sc, const struct part *p) {
     return true;
 }
 
-static const json_t *find_anchor(const json_t *s, struct str name, int depth) {
+/* The schema with this $anchor ("#name") or $id. */
+static const json_t *find_named(const json_t *s, struct str name, int depth) {
     if (depth > LIMIT_SCHEMA_DEPTH) return NULL;
-    if (json_is_object(s) && (str_eq(json_get_str(s, "$anchor"), name) ||
-                              str_eq(json_get_str(s, "$dynamicAnchor"), name)))
+    struct str anchor = {name.p + 1, name.len - 1};
+    if (json_is_object(s) &&
+        (str_eq(json_get_str(s, "$id"), name) ||
+         (name.p[0] == '#' && (str_eq(json_get_str(s, "$anchor"), anchor) ||
+                               str_eq(json_get_str(s, "$dynamicAnchor"), anchor)))))
         return s;
     const json_t *found = NULL;
     if (json_is_object(s)) {
         json_t *o = schema_json(s);
         for (void *at = json_object_iter(o); at && !found; at = json_object_iter_next(o, at))
-            found = find_anchor(json_object_iter_value(at), name, depth + 1);
+            found = find_named(json_object_iter_value(at), name, depth + 1);
     }
     for (size_t i = 0; i < json_array_size(s) && !found; i++)
-        found = find_anchor(json_array_get(s, i), name, depth + 1);
+        found = find_named(json_array_get(s, i), name, depth + 1);
     return found;
 }
 
@@ -202,10 +206,10 @@ static bool pointer_step(struct str ref, size_t *at, struct buf *out) {
 
 const json_t *schema_ref(const struct schema *sc, struct str ref) {
     struct str id = json_get_str(sc->root, "$id");
-    if (id.len && str_starts(ref, id)) ref = (struct str){ref.p + id.len, ref.len - id.len};
-    else if (ref.len == 0 || ref.p[0] != '#') return NULL;
-    if (ref.len <= 1) return sc->root;
-    if (ref.p[1] != '/') return find_anchor(sc->root, (struct str){ref.p + 1, ref.len - 1}, 0);
+    if (id.len && str_starts(ref, id) && (ref.len == id.len || ref.p[id.len] == '#'))
+        ref = (struct str){ref.p + id.len, ref.len - id.len};
+    if (ref.len == 0 || str_is(ref, "#")) return sc->root;
+    if (!str_starts(ref, STR("#/"))) return find_named(sc->root, ref, 0);
     const json_t *s = sc->root;
     struct buf step = {0};
     for (size_t at = 1; s && at < ref.len;) {
@@ -437,30 +441,32 @@ static bool loops(const struct schema *sc, const json_t *from, const json_t *to,
     return false;
 }
 
-/* Follows a reference and allOf; false: failed. */
+/* What `ref` names; NULL with *ok true: it was given up, with a note. */
+static const json_t *follow(struct schema *sc, struct part p, const char *ref, bool *ok) {
+    const json_t *target = schema_ref(sc, str_of(ref));
+    const char *path = schema_path(sc, p.path, "$ref");
+    char what[120];
+    snprintf(what, sizeof what, "the reference '%.80s'", ref);
+    *ok = target || schema_unsupported(sc, path, what);
+    if (!target || !loops(sc, target, p.s, 0)) return target;
+    *ok = schema_unsupported(sc, path, "a reference that only leads back to itself");
+    return NULL;
+}
+
+/* Puts on top of todo, in their order: the target of a reference, and allOf. */
 static bool flatten(struct schema *sc, struct part p, struct parts *todo) {
-    const json_t *ref = json_object_get(p.s, "$ref");
-    if (json_is_string(ref)) {
-        const json_t *target = schema_ref(sc, text_of(ref));
-        const char *path = schema_path(sc, p.path, "$ref");
-        char what[120];
-        snprintf(what, sizeof what, "the reference '%.80s'", json_string_value(ref));
-        if (!target && !schema_unsupported(sc, path, what)) return false;
-        if (target && loops(sc, target, p.s, 0)) {
-            if (!schema_unsupported(sc, path, "a reference that only leads back to itself"))
-                return false;
-            target = NULL;
-        }
-        if (target && todo->n == PARTS) return too_large(sc, path);
-        if (target) todo->p[todo->n++] = (struct part){target, path};
-    }
     const json_t *all = json_object_get(p.s, "allOf");
-    for (size_t i = 0; i < json_array_size(all); i++) {
-        const char *path = index_path(sc, p.path, "allOf", i);
-        if (todo->n == PARTS) return too_large(sc, path);
-        todo->p[todo->n++] = (struct part){json_array_get(all, i), path};
-    }
-    return true;
+    const char *ref = json_string_value(json_object_get(p.s, "$ref"));
+    size_t n = json_array_size(all);
+    if (todo->n + n + 1 > PARTS) return too_large(sc, p.path);
+    while (n-- > 0)
+        todo->p[todo->n++] =
+            (struct part){json_array_get(all, n), index_path(sc, p.path, "allOf", n)};
+    if (!ref) return true;
+    bool ok;
+    const json_t *target = follow(sc, p, ref, &ok);
+    if (target) todo->p[todo->n++] = (struct part){target, schema_path(sc, p.path, "$ref")};
+    return ok;
 }
 
 static bool seen(const struct parts *done, const json_t *s) {

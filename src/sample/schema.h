@@ -19,7 +19,7 @@ enum {
     TYPE_OBJECT = 64,
     TYPE_ALL = 127
 };
-enum { PARTS = 48, ALTERNATIVES = 256, SCHEMA_RULES = 1 << 14 };
+enum { PARTS = 48, ALTERNATIVES = 256, SCHEMA_RULES = 1 << 14, KNOWN_RANGES = 16, NUMBER_KEY = 96 };
 
 struct part {
     const json_t *s; /* an object, true or false */
@@ -48,6 +48,11 @@ struct schema {
     } * known;
     size_t n_known, cap_known;
     uint32_t bucket[256];
+    struct {
+        char key[NUMBER_KEY];
+        struct expr *x;
+    } range[KNOWN_RANGES]; /* bounds of numbers */
+    size_t n_ranges;
     const json_t **checked; /* schemas whose keywords were looked at */
     size_t n_checked, cap_checked;
     struct expr *any, *string, *string_tail, *number, *integer, *space, *raw;

@@ -240,12 +240,32 @@ static bool push_sizes(struct schema *sc, struct expr *alt, const char *sign, st
         BUILD_SEQ(sc->b, lit(sc->b, sign, strlen(sign)), build_lang(sc->b, l, NULL, NULL)));
 }
 
+/* Where the expression for bounds is kept: the same few occur again and again. NULL: no room. */
+static struct expr **known_range(struct schema *sc, const struct bound *lo, const struct bound *hi,
+                                 bool integer, char key[NUMBER_KEY]) {
+    int n = snprintf(key, NUMBER_KEY, "%d%d%d%d%d%d%d%s.%s,%s.%s", integer, lo->set, lo->strict,
+                     lo->d.negative, hi->set, hi->strict, hi->d.negative, lo->d.whole, lo->d.part,
+                     hi->d.whole, hi->d.part);
+    if (n >= NUMBER_KEY) return NULL;
+    size_t i = 0;
+    while (i < sc->n_ranges && strcmp(sc->range[i].key, key) != 0) i++;
+    if (i == KNOWN_RANGES) return NULL;
+    if (i == sc->n_ranges) {
+        sc->n_ranges++;
+        memcpy(sc->range[i].key, key, NUMBER_KEY);
+    }
+    return &sc->range[i].x;
+}
+
 struct expr *schema_number(struct schema *sc, const struct parts *p, bool integer) {
     struct bound lo, hi;
     struct lang *multiple;
     collect(p, &lo, &hi);
     if (!multiples(sc, p, &multiple)) return NULL;
     if (!lo.set && !hi.set && !multiple) return text_number(sc, integer);
+    char key[NUMBER_KEY];
+    struct expr **known = multiple ? NULL : known_range(sc, &lo, &hi, integer, key);
+    if (known && *known) return *known;
     struct expr *alt = build_alt(sc->b);
     struct bound none = {0}, above_zero = {true, true, {0}};
     bool ok = alt != NULL;
@@ -258,6 +278,7 @@ struct expr *schema_number(struct schema *sc, const struct parts *p, bool intege
         ok = ok && push_sizes(sc, alt, "-", between(&from, &lo, integer), multiple);
     }
     lang_free(multiple);
+    if (ok && known) *known = alt;
     if (ok) return alt;
     err_set(sc->e, ERR_LIMIT, "schema at %.300s: the bounds of the number are too large",
             p->n ? p->p[0].path : "/");

@@ -247,9 +247,9 @@ static struct expr *extra_pair(struct schema *sc, const struct object *o, unsign
     bool plain = tagged || sc->style.syntax == VALUE_GEMMA;
     struct lang *l = simple && !plain ? NULL : extra_names(sc, o, match, &none);
     if (l && plain) l = plain_names(l);
-    if (none || (!l && sc->failed)) {
+    if (none || sc->failed) {
         lang_free(l);
-        return none ? build_never(sc->b) : NULL;
+        return sc->failed ? NULL : build_never(sc->b);
     }
     if (tagged) return tagged_pair(sc, build_lang(sc->b, l, NULL, NULL), &v);
     struct expr *key = simple && !plain ? text_string(sc)

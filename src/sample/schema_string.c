@@ -161,8 +161,11 @@ struct expr *schema_string(struct schema *sc, const struct parts *p) {
     return l ? text_raw_of(sc, l) : text_raw(sc);
 }
 
-/* Names out of an enum. */
-static struct lang *enum_lang(const json_t *values) {
+/* Names out of an enum, or a const. */
+static struct lang *enum_lang(const json_t *s) {
+    const json_t *constant = json_object_get(s, "const");
+    json_t *values =
+        constant ? json_pack("[O]", constant) : json_incref(json_object_get(s, "enum"));
     struct build *b = build_new(NULL);
     struct expr *alt = b ? build_alt(b) : NULL;
     for (size_t i = 0; alt && i < json_array_size(values); i++) {
@@ -173,6 +176,7 @@ static struct lang *enum_lang(const json_t *values) {
     }
     struct lang *l = alt ? lang_from_expr(alt, NULL) : NULL;
     build_free(b);
+    json_decref(values);
     return l;
 }
 
@@ -183,9 +187,9 @@ struct lang *schema_string_lang(struct schema *sc, const struct parts *p, struct
     for (size_t i = 0; i < p->n && l && !sc->failed; i++) {
         const json_t *s = p->p[i].s;
         if (json_is_false(s) || !(schema_types(s) & TYPE_STRING)) *none = true;
-        if (json_is_array(json_object_get(s, "enum")))
-            l = intersect(sc, l, enum_lang(json_object_get(s, "enum")), p->p[i].path, "this enum");
-        static const char *const other[] = {"const", "anyOf", "oneOf", "allOf", "$ref", NULL};
+        if (json_object_get(s, "const") || json_is_array(json_object_get(s, "enum")))
+            l = intersect(sc, l, enum_lang(s), p->p[i].path, "this enum");
+        static const char *const other[] = {"anyOf", "oneOf", "allOf", "$ref", NULL};
         for (const char *const *k = other; *k; k++) {
             char what[80];
             snprintf(what, sizeof what, "'%s' in propertyNames", *k);
