@@ -38,7 +38,6 @@ struct grammar {
     uint8_t byte_class[256];
     uint32_t n_classes;
     size_t bytes;
-    uint64_t source_hash; /* 0: not cached */
 };
 
 struct elem {

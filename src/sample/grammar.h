@@ -28,6 +28,16 @@ struct grammar *grammar_from_schema(struct str schema, bool strict, struct buf *
 void grammar_ref(struct grammar *g);
 void grammar_free(struct grammar *g);
 
+/* Keeps compiled grammars (up to 64, 64 MB) by the text that they were made from. Any thread. */
+struct grammar_cache;
+typedef struct grammar *(*grammar_make)(void *ctx, struct buf *notes, struct err *e);
+struct grammar_cache *grammar_cache_new(struct err *e);
+void grammar_cache_free(struct grammar_cache *c);
+/* The grammar of key, made by make when it is not known; the caller owns a reference. key has to
+ * hold all that make looks at. notes (may be NULL) are those of the making. */
+struct grammar *grammar_cache_get(struct grammar_cache *c, struct str key, grammar_make make,
+                                  void *ctx, struct buf *notes, struct err *e);
+
 /* v must outlive it. A grammar_vocab and all states that use it belong to one thread. */
 struct grammar_vocab *grammar_vocab_new(const struct vocab *v, struct err *e);
 /* All its states must have ended. */

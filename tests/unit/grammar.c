@@ -548,6 +548,37 @@ static void test_tokens_by_id(void **state) {
     grammar_vocab_free(gv);
 }
 
+static int n_made;
+static struct grammar *make_regex(void *ctx, struct buf *notes, struct err *e) {
+    n_made++;
+    buf_cstr(notes, "a note");
+    return grammar_from_regex(str_of(ctx), e);
+}
+
+static void test_cache(void **state) {
+    (void)state;
+    struct grammar_cache *c = grammar_cache_new(NULL);
+    struct buf notes = {0};
+    char pattern[16];
+    n_made = 0;
+    for (int i = 0; i < 300; i++) {
+        snprintf(pattern, sizeof pattern, "a{%d}", i % 3 == 0 ? 1 : i);
+        struct grammar *g =
+            grammar_cache_get(c, str_of(pattern), make_regex, pattern, &notes, NULL);
+        const char *const text[] = {i % 3 == 0 ? "a" : "!", NULL};
+        assert_int_equal(check(g, text, pattern), 0);
+        assert_string_equal(notes.p, "a note");
+        buf_clear(&notes);
+        grammar_free(g);
+    }
+    assert_int_equal(n_made, 200); /* the one in regular use was made once */
+    struct err e = {0};
+    assert_null(grammar_cache_get(c, STR("("), make_regex, "(", NULL, &e));
+    assert_int_equal(e.code, ERR_FORMAT);
+    buf_free(&notes);
+    grammar_cache_free(c);
+}
+
 /* A long generation through few cached tables: the tables are cleaned, positions survive. */
 static void test_bounded_memory(void **state) {
     (void)state;
@@ -635,8 +666,9 @@ int main(void) {
         cmocka_unit_test(test_schema_numbers), cmocka_unit_test(test_schema_objects),
         cmocka_unit_test(test_schema_arrays),  cmocka_unit_test(test_schema_combined),
         cmocka_unit_test(test_schema_errors),  cmocka_unit_test(test_masks),
-        cmocka_unit_test(test_tokens_by_id),   cmocka_unit_test(test_bounded_memory),
-        cmocka_unit_test(test_no_memory),      cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_tokens_by_id),   cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_bounded_memory), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
