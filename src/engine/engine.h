@@ -101,8 +101,9 @@ struct hold_request {
     struct events events; /* shared */
     struct output output;
     struct grammar *grammar;
-    json_t *tools; /* the parser reads them */
-    char *notes;
+    bool grammar_is_turn; /* it has a place for reasoning itself */
+    json_t *tools;        /* the parser reads them */
+    struct buf notes;
     struct chat_span *span; /* of the rendered text: what an explanation names */
     size_t n_span;
     bool bos_added;      /* the first token is not of that text */
@@ -132,6 +133,10 @@ void sched_enqueue(struct hold_request *r);
 /* Drops what was cancelled, then one step of one model; false: nothing to do until poked. */
 bool sched_step(struct hold_engine *eng);
 void sched_cancel_all(struct hold_model *m);
+
+/* constrain.c: the grammar of the answer, if it has one */
+bool constrain_text(struct hold_request *r, struct err *e);
+bool constrain_chat(struct hold_request *r, const struct prompt *p, struct err *e);
 
 /* request.c */
 void request_unref(struct hold_request *r);

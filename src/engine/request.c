@@ -1,6 +1,5 @@
 /* Requests on the caller's side: from options to a sequence that can be queued, and back. Nothing
  * here touches what the engine thread owns; a request crosses over in engine_submit. */
-#include "base/json.h"
 #include "base/limits.h"
 #include "base/os.h"
 #include "engine/engine.h"
@@ -43,6 +42,7 @@ void hold_request_options_init(struct hold_request_options *o, size_t size) {
 static bool take_prompt(struct hold_request *r, const struct hold_request_options *o,
                         struct tokens *out, struct err *e) {
     const struct vocab *v = r->model->vocab;
+    if (!constrain_text(r, e)) return false;
     if (o->text) {
         if (o->text_len > LIMIT_PROMPT_BYTES)
             return err_set(e, ERR_LIMIT, "a prompt of %zu bytes is larger than the limit of %d",
@@ -61,13 +61,14 @@ static bool take_prompt(struct hold_request *r, const struct hold_request_option
 }
 
 /* What stays of a rendering: the spans, the notes, the tools. */
-static bool keep_rendering(struct hold_request *r, const struct prompt *p, struct err *e) {
+static bool keep_rendering(struct hold_request *r, struct prompt *p, struct err *e) {
     size_t bytes = p->text.n_span * sizeof *r->span;
+    r->notes = p->text.notes;
+    p->text.notes = (struct buf){0};
     r->n_span = p->text.n_span;
     r->bos_added = !p->text.has_bos && vocab_special(r->model->vocab)->add_bos;
     r->span = arena_alloc(&r->arena, bytes + 1);
-    r->notes = arena_strndup(&r->arena, p->text.notes.p ? p->text.notes.p : "", p->text.notes.len);
-    if (!r->span || !r->notes) return err_nomem(e, "a request", bytes);
+    if (!r->span) return err_nomem(e, "a request", bytes);
     if (bytes) memcpy(r->span, p->text.span, bytes);
     r->tools = json_incref(p->tools);
     return true;
@@ -95,7 +96,7 @@ static bool make_parser(struct hold_request *r, const struct prompt *p, struct e
 static bool take_chat(struct hold_request *r, struct tokens *out, struct err *e) {
     struct prompt p;
     bool ok = prompt_render(&p, &r->model->templates, r->model->vocab, r->o.chat, e) &&
-              keep_rendering(r, &p, e) && make_parser(r, &p, e);
+              keep_rendering(r, &p, e) && make_parser(r, &p, e) && constrain_chat(r, &p, e);
     *out = p.ids;
     p.ids = (struct tokens){0};
     prompt_free(&p);
@@ -175,58 +176,10 @@ static bool make_sampler(struct hold_request *r, struct err *e) {
                                .seed = s->seed,
                                .bias = bias,
                                .n_bias = n_bias,
-                               .n_probs = r->o.want_tokens ? r->o.n_probs : 0,
+                               .n_probs = r->o.want_tokens ? r->o.n_probs : -1,
                                .min_keep = s->min_keep};
     r->seq.sampler = sampler_new(&p, m->vocab, m->info.n_vocab, e);
     return r->seq.sampler != NULL;
-}
-
-/* ---- grammar ------------------------------------------------------------------------------ */
-static struct grammar *from_choices(struct str source, struct err *e) {
-    json_t *list = json_parse(source, LIMIT_GRAMMAR_BYTES, e);
-    struct grammar *g = NULL;
-    struct str *choice = list ? mem_array(json_array_size(list) + 1, sizeof *choice) : NULL;
-    size_t n = json_array_size(list);
-    bool ok = choice && n > 0;
-    for (size_t i = 0; ok && i < n; i++) {
-        const json_t *v = json_array_get(list, i);
-        ok = json_is_string(v);
-        if (ok) choice[i] = (struct str){json_string_value(v), json_string_length(v)};
-    }
-    if (ok) g = grammar_from_choices(choice, n, e);
-    else if (list) err_set(e, ERR_ARG, "choices are a JSON array of strings, at least one");
-    mem_free(choice);
-    json_decref(list);
-    return g;
-}
-
-static struct grammar *compile(const struct hold_request_options *o, struct err *e) {
-    struct str source = str_of(o->grammar);
-    switch (o->grammar_kind) {
-    case HOLD_GRAMMAR_GBNF:
-        return grammar_from_gbnf(source, e);
-    case HOLD_GRAMMAR_SCHEMA:
-        return grammar_from_schema(source, o->grammar_strict, NULL, e);
-    case HOLD_GRAMMAR_REGEX:
-        return grammar_from_regex(source, e);
-    case HOLD_GRAMMAR_CHOICES:
-        return from_choices(source, e);
-    case HOLD_GRAMMAR_NONE:
-        break;
-    }
-    err_set(e, ERR_ARG, "no grammar of kind %d", (int)o->grammar_kind);
-    return NULL;
-}
-
-static bool make_grammar(struct hold_request *r, struct err *e) {
-    struct hold_model *m = r->model;
-    if (r->o.grammar_kind == HOLD_GRAMMAR_NONE) return true;
-    r->grammar = compile(&r->o, e);
-    if (!r->grammar) return err_prefix(e, "grammar");
-    pthread_mutex_lock(&m->text_lock);
-    if (!m->grammar_vocab) m->grammar_vocab = grammar_vocab_new(m->vocab, e);
-    pthread_mutex_unlock(&m->text_lock);
-    return m->grammar_vocab != NULL;
 }
 
 /* ---- submit ------------------------------------------------------------------------------- */
@@ -254,7 +207,7 @@ static bool fill(struct hold_request *r, struct err *e) {
     output_init(&r->output, m->vocab, &r->events, stop, r->o.n_stop);
     ok = (r->o.chat ? take_chat(r, &prompt, e) : take_prompt(r, &r->o, &prompt, e)) &&
          check_length(r, prompt.n, e) && make_seq(r, &prompt, e) &&
-         (r->o.max_tokens == 0 || (make_sampler(r, e) && make_grammar(r, e)));
+         (r->o.max_tokens == 0 || make_sampler(r, e));
     r->seq.n_prompt = (int)prompt.n; /* also where it overflows: the error says it */
     tokens_free(&prompt);
     if (!ok) return false;
@@ -307,6 +260,7 @@ void request_unref(struct hold_request *r) {
     if (r->events.fill.p || r->events.drain.p) events_free(&r->events);
     pthread_mutex_destroy(&r->miss_lock);
     tokens_free(&r->force);
+    buf_free(&r->notes);
     json_decref(r->tools);
     arena_free(&r->arena);
     mem_free(r);
@@ -334,7 +288,7 @@ const char *hold_request_raw(const struct hold_request *r, size_t *len) {
 }
 
 const char *hold_request_notes(const struct hold_request *r) {
-    return r->notes ? r->notes : "";
+    return r->notes.p ? r->notes.p : "";
 }
 
 bool hold_request_explain(const struct hold_request *r, struct hold_miss *out) {

@@ -540,16 +540,26 @@ static bool forced(struct hold_request *r, struct sampler_choice *c) {
     return true;
 }
 
+/* Whether the grammar has a say in the next token. One that is not made for whole turns leaves
+ * reasoning alone. */
+static bool bound(const struct hold_request *r) {
+    return r->seq.grammar && (r->grammar_is_turn || !r->output.thinking);
+}
+
 static bool choose(struct hold_request *r, const float *logits, struct sampler_choice *c,
                    struct err *e) {
     struct step *st = r->model->step;
     struct seq *s = &r->seq;
     const uint32_t *mask = NULL;
-    bool first = s->n == s->n_prompt, free = r->output.thinking;
-    if (forced(r, c)) return true;
-    if (s->grammar && !free) { /* reasoning is not bound by it, and may open the answer */
+    bool is_bound = bound(r), may_think = !r->grammar_is_turn && s->n == s->n_prompt;
+    if (forced(r, c)) {
+        if (is_bound) grammar_token(s->grammar, c->id);
+        return true;
+    }
+    if (is_bound) {
         if (!grammar_mask(s->grammar, st->mask)) return err_nomem(e, "the grammar", 0);
-        if (first && r->think_open >= 0) st->mask[r->think_open / 32] |= 1u << r->think_open % 32;
+        if (may_think && r->think_open >= 0)
+            st->mask[r->think_open / 32] |= 1u << r->think_open % 32;
         mask = st->mask;
     }
     memcpy(st->logits, logits, (size_t)r->model->info.n_vocab * sizeof *logits);
@@ -557,8 +567,8 @@ static bool choose(struct hold_request *r, const float *logits, struct sampler_c
     bool ok = sampler_choose(s->sampler, st->logits, mask, c, e);
     forbid_memory(false);
     if (!ok) return false;
-    if (first && c->id == r->think_open) r->output.thinking = true;
-    else if (s->grammar && !free) grammar_token(s->grammar, c->id);
+    if (may_think && c->id == r->think_open) r->output.thinking = true;
+    else if (is_bound) grammar_token(s->grammar, c->id);
     return true;
 }
 

@@ -1,5 +1,4 @@
 /* In the place of sample/ until it is built: the exact argmax. */
-#include "sample/grammar.h"
 #include "sample/sampler.h"
 struct sampler {
     int32_t n;
@@ -34,58 +33,4 @@ bool sampler_choose(struct sampler *s, float *l, const uint32_t *mask, struct sa
 void sampler_accept(struct sampler *s, int32_t id) {
     (void)s;
     (void)id;
-}
-struct grammar *grammar_from_gbnf(struct str a, struct err *e) {
-    (void)a;
-    (void)e;
-    return NULL;
-}
-struct grammar *grammar_from_regex(struct str a, struct err *e) {
-    (void)a;
-    (void)e;
-    return NULL;
-}
-struct grammar *grammar_from_choices(const struct str *a, size_t n, struct err *e) {
-    (void)a;
-    (void)n;
-    (void)e;
-    return NULL;
-}
-struct grammar *grammar_from_schema(struct str a, bool s, struct buf *n, struct err *e) {
-    (void)a;
-    (void)s;
-    (void)n;
-    (void)e;
-    return NULL;
-}
-void grammar_free(struct grammar *g) {
-    (void)g;
-}
-struct grammar_vocab *grammar_vocab_new(const struct vocab *v, struct err *e) {
-    (void)v;
-    (void)e;
-    return NULL;
-}
-void grammar_vocab_free(struct grammar_vocab *v) {
-    (void)v;
-}
-struct grammar_state *grammar_start(struct grammar *g, struct grammar_vocab *v,
-                                    struct err *e) {
-    (void)g;
-    (void)v;
-    (void)e;
-    return NULL;
-}
-void grammar_end(struct grammar_state *s) {
-    (void)s;
-}
-bool grammar_token(struct grammar_state *s, int32_t id) {
-    (void)s;
-    (void)id;
-    return true;
-}
-bool grammar_mask(struct grammar_state *s, uint32_t *m) {
-    (void)s;
-    (void)m;
-    return true;
 }
