@@ -26,9 +26,10 @@ struct sampler_params {
     int64_t top_k;                                     /* 0 = off */
     double repeat_penalty, presence_penalty, frequency_penalty;
     int64_t repeat_last_n; /* -1 = whole context */
+    int64_t n_ctx;         /* tokens that "whole context" means; 0 = 65536 */
     double dry_multiplier, dry_base;
     int64_t dry_allowed_length, dry_last_n;
-    const struct str *dry_breakers;
+    const struct str *dry_breakers; /* none given: newline, colon, quote, star; "" = really none */
     size_t n_dry_breakers;
     double xtc_probability, xtc_threshold;
     int64_t mirostat; /* 0 or 2 */
@@ -36,14 +37,14 @@ struct sampler_params {
     uint64_t seed;
     const struct logit_bias *bias;
     size_t n_bias;
-    int64_t n_probs; /* log probabilities of the n best are kept */
+    int64_t n_probs; /* log probabilities of the choice and the n best; -1 = none at all */
     int64_t min_keep;
 };
 struct sampler_params sampler_defaults(void);
 
 struct sampler_choice {
     int32_t id;
-    float logprob; /* of the model's distribution before any stage but bias and mask */
+    float logprob; /* of the model's distribution before any stage but bias and mask; 0 if none */
     int n_top;     /* <= n_probs */
     const struct sampler_top {
         int32_t id;
