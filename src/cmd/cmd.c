@@ -11,8 +11,11 @@
 
 /* ORDER VERB */
 const struct verb *const cmd_verbs[] = {
+    &verb_run,
     &verb_grammar,
     &verb_show,
+    &verb_eval,
+    &verb_bench,
     &verb_synth,
     &verb_template,
     &verb_tokenize,
