@@ -6,6 +6,7 @@
 enum {
     /* GGUF container (spec/gguf.md 3) */
     LIMIT_GGUF_NAME = 64,        /* bytes of a tensor name, NUL included */
+    LIMIT_GGUF_KEY = 256,        /* bytes of a key that is copied to another file, NUL included */
     LIMIT_GGUF_ARRAY = 1 << 30,  /* elements */
     LIMIT_GGUF_STRING = 1 << 30, /* bytes */
     LIMIT_GGUF_SHARDS = 1024,

@@ -95,6 +95,8 @@ bool gguf_write_bool(struct gguf_writer *w, const char *key, bool v);
 bool gguf_write_str(struct gguf_writer *w, const char *key, struct str v);
 bool gguf_write_array(struct gguf_writer *w, const char *key, enum gguf_kind elem, const void *data,
                       uint64_t count); /* GGUF_STR: data = struct str[count] */
+/* A key of another file as it stands; its name has at most LIMIT_GGUF_KEY - 1 bytes. */
+bool gguf_write_kv(struct gguf_writer *w, const struct gguf_kv *kv);
 bool gguf_write_tensor(struct gguf_writer *w, const char *name, int type, int n_dims,
                        const int64_t *dim);
 /* Appends to the data of the next tensor; padding is made between tensors. */

@@ -121,6 +121,22 @@ bool gguf_write_array(struct gguf_writer *w, const char *key, enum gguf_kind ele
     return put_done(w);
 }
 
+bool gguf_write_kv(struct gguf_writer *w, const struct gguf_kv *kv) {
+    char key[LIMIT_GGUF_KEY];
+    snprintf(key, sizeof key, "%.*s", (int)kv->key.len, kv->key.p);
+    bool is_array = kv->kind == GGUF_ARR;
+    enum gguf_kind kind = is_array ? kv->elem : kv->kind;
+    if (!put_key(w, key, kv->kind)) return false;
+    if (is_array) {
+        put(&w->keys, kv->elem, 4);
+        put(&w->keys, kv->count, 8);
+    }
+    if (kind != GGUF_STR) buf_add(&w->keys, kv->data, kv->count * gguf_kind_bytes(kind));
+    else
+        for (uint64_t i = 0; i < kv->count; i++) put_str(&w->keys, gguf_arr_str(kv, i));
+    return put_done(w);
+}
+
 bool gguf_write_tensor(struct gguf_writer *w, const char *name, int type, int n_dims,
                        const int64_t *dim) {
     assert(!w->head_written && n_dims >= 0 && n_dims <= 4 && quant_info(type));
