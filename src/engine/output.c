@@ -10,7 +10,12 @@ enum { TOKEN_BYTES = 4096 }; /* room made before a token: its text and what was 
 
 void output_init(struct output *o, const struct vocab *v, struct events *q, const struct str *stop,
                  size_t n_stop) {
-    *o = (struct output){.vocab = v, .events = q, .stop = stop, .n_stop = n_stop, .stopped = -1};
+    *o = (struct output){.vocab = v,
+                         .events = q,
+                         .stop = stop,
+                         .n_stop = n_stop,
+                         .stopped = -1,
+                         .id_state = os_now_ns() ^ (uint64_t)(uintptr_t)o << 20};
 }
 
 void output_free(struct output *o) {
