@@ -153,6 +153,7 @@ bool output_parse(struct output *o, const struct descr *d, const struct toolcall
                   bool thinking, struct err *e) {
     o->parser = toolcall_open(d, how, on_parsed, o, e);
     o->thinking = thinking;
+    o->call_close = d->call_close;
     return o->parser != NULL;
 }
 
@@ -171,6 +172,11 @@ void output_token(struct output *o, int32_t id) {
         if (o->text.len) flush_text(o, false);
     }
     o->failed = o->failed || o->raw.failed || o->text.failed || o->name.failed;
+}
+
+bool output_ends_call(const struct output *o, int32_t id) {
+    struct str end = vocab_bytes(o->vocab, id, true);
+    return o->parser && end.len && str_find(o->call_close, end, 0) >= 0;
 }
 
 void output_finish(struct output *o, bool cut) {

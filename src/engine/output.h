@@ -17,6 +17,7 @@ struct output {
     const struct str *stop; /* not empty, each */
     size_t n_stop;
     struct toolcall *parser; /* NULL: all of it is one text block */
+    struct str call_close;   /* of its template */
     struct vocab_stream stream;
     struct buf raw;          /* everything generated, control tokens too */
     struct buf text;         /* of the current block, held back: a stop string may begin in it */
@@ -42,6 +43,8 @@ void output_free(struct output *o);
 bool output_reserve(struct output *o);
 /* Emits what is certain after this token. Look at stopped and failed afterwards. */
 void output_token(struct output *o, int32_t id);
+/* Whether this token, which ends the answer, is markup that the parser waits for. */
+bool output_ends_call(const struct output *o, int32_t id);
 /* The answer is over; cut: it ran into a limit. Emits the rest. Further calls do nothing. */
 void output_finish(struct output *o, bool cut);
 

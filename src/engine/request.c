@@ -162,6 +162,7 @@ static bool make_sampler(struct hold_request *r, struct err *e) {
                                .presence_penalty = s->presence_penalty,
                                .frequency_penalty = s->frequency_penalty,
                                .repeat_last_n = s->repeat_last_n,
+                               .n_ctx = m->info.n_ctx,
                                .dry_multiplier = s->dry_multiplier,
                                .dry_base = s->dry_base,
                                .dry_allowed_length = s->dry_allowed_length,

@@ -502,6 +502,7 @@ static void accept(struct hold_request *r, const struct sampler_choice *c) {
     struct output *out = &r->output;
     if (r->o.want_tokens) token_event(r, c);
     if (vocab_is_eog(r->model->vocab, c->id) && !r->o.ignore_end) {
+        if (output_ends_call(out, c->id)) output_token(out, c->id);
         output_finish(out, false);
         finish(r, out->n_calls ? HOLD_FINISH_CALLS : HOLD_FINISH_STOP);
         return;

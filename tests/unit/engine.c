@@ -2,7 +2,6 @@
  * sharing, forks, parking, cancelling, windows, priorities, slow readers, refused memory. */
 #include "fake_model.h"
 #include "holdfast.h"
-#include "fake_sample.h"
 
 #include "base/rng.h"
 
