@@ -43,3 +43,31 @@ struct str descr_trigger(const struct descr *d) {
     if (d->array && s.len > 1 && s.p[s.len - 1] == '[' && strchr(">]\n", s.p[s.len - 2])) s.len--;
     return s;
 }
+
+/* Adds the <...> and [CAPITALS] of a text. */
+static size_t add_tags(struct str s, struct str out[DESCR_TAGS_MAX], size_t n) {
+    for (size_t i = 0; i < s.len && n < DESCR_TAGS_MAX; i++) {
+        bool angle = s.p[i] == '<';
+        bool square = s.p[i] == '[' && i + 1 < s.len &&
+                      ((s.p[i + 1] >= 'A' && s.p[i + 1] <= 'Z') || s.p[i + 1] == '/');
+        if (!angle && !square) continue;
+        const char *end = memchr(s.p + i, angle ? '>' : ']', s.len - i);
+        if (!end) continue;
+        struct str tag = {s.p + i, (size_t)(end - s.p) - i + 1};
+        bool known = false;
+        for (size_t k = 0; k < n; k++) known |= str_eq(out[k], tag);
+        if (!known) out[n++] = tag;
+        i += tag.len - 1;
+    }
+    return n;
+}
+
+size_t descr_tags(const struct descr *d, struct str out[DESCR_TAGS_MAX]) {
+    const struct str texts[] = {d->think_open, d->think_close,    d->section_open, d->call_open,
+                                d->id_sep,     d->name_again,     d->name_args,    d->param_open,
+                                d->key_close,  d->key_close_json, d->value_close,  d->quote,
+                                d->call_close, d->call_sep,       d->section_close};
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) n = add_tags(texts[i], out, n);
+    return n;
+}

@@ -88,6 +88,10 @@ void descr_set_generic(struct descr *d);
  * and, for JSON formats, the brackets behind it are left out. Empty when calls are bare. */
 struct str descr_trigger(const struct descr *d);
 const char *descr_syntax_name(enum descr_syntax s);
+/* The tags in the markup of reasoning and calls, each once: what may form special tokens in the
+ * text of an assistant's message (chat_request.markers). Returns how many. */
+enum { DESCR_TAGS_MAX = 24 };
+size_t descr_tags(const struct descr *d, struct str out[DESCR_TAGS_MAX]);
 
 /* The renderings that the descriptor is learnt from; descr_probe makes them. Texts that could not
  * be rendered are empty. `user` is the conversation with one user message, the others continue it

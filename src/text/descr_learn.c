@@ -24,6 +24,7 @@ static bool is_space(char c) {
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 static struct str from(struct str s, size_t i) {
+    if (!s.p) return s;
     return i >= s.len ? (struct str){s.p + s.len, 0} : (struct str){s.p + i, s.len - i};
 }
 static struct str upto(struct str s, size_t n) {

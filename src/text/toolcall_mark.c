@@ -20,6 +20,10 @@ static struct str trim(struct str s) {
     return s;
 }
 
+static struct str from(struct str s, size_t i) {
+    return s.p ? (struct str){s.p + i, s.len - i} : s;
+}
+
 /* End of the first tag of a text: behind its '>' or ']', or all of it. */
 static size_t tag_end(struct str s) {
     if (!s.len || (s.p[0] != '<' && s.p[0] != '[')) {
@@ -46,7 +50,7 @@ static struct str before_object(struct str open) {
 
 static struct str drop_bracket(struct str s, bool first) {
     s = trim(s);
-    if (first && s.len && s.p[0] == ']') return trim((struct str){s.p + 1, s.len - 1});
+    if (first && s.len && s.p[0] == ']') return trim(from(s, 1));
     if (first || !s.len || s.p[s.len - 1] != '[') return s;
     struct str left = trim((struct str){s.p, s.len - 1});
     /* a word in front of it is no marker alone */
@@ -57,8 +61,9 @@ static struct str drop_bracket(struct str s, bool first) {
 /* Splits a trailing word such as "functions." or "call:" off call_open. */
 static struct str split_prefix(struct str *open) {
     size_t i = open->len;
+    if (!i) return (struct str){0};
     while (i > 0 && open->p[i - 1] != '>' && open->p[i - 1] != ']') i--;
-    struct str tail = {open->p + i, open->len - i};
+    struct str tail = from(*open, i);
     if (i == 0 || memchr(tail.p, '<', tail.len) || memchr(tail.p, '[', tail.len))
         return (struct str){0};
     open->len = i;
@@ -70,7 +75,7 @@ static void set_close(struct toolcall *p, struct str close) {
     for (int i = 0; i < MARK_N - MARK_CLOSE && close.len; i++) {
         size_t n = i == MARK_N - MARK_CLOSE - 1 ? close.len : tag_end(close);
         p->mark[MARK_CLOSE + i].text = trim((struct str){close.p, n});
-        close = trim((struct str){close.p + n, close.len - n});
+        close = trim(from(close, n));
     }
 }
 
@@ -88,7 +93,7 @@ static void set_call_marks(struct toolcall *p) {
     if (!object) p->name_prefix = split_prefix(&open);
     m[MARK_CALL_OPEN].text = open = trim(open);
     size_t first = tag_end(open);
-    struct str rest = trim((struct str){open.p + first, open.len - first});
+    struct str rest = trim(from(open, first));
     if (rest.len > 5 && rest.p[0] == '<') m[MARK_CALL_SHORT].text = rest;
     m[MARK_SECTION_OPEN].text = drop_bracket(d->section_open, false);
     m[MARK_SECTION_CLOSE].text = drop_bracket(d->section_close, true);
@@ -97,7 +102,7 @@ static void set_call_marks(struct toolcall *p) {
     struct str close = d->call_close;
     const char *own = d->syntax == DESCR_PYTHON ? ")" : object ? "}" : NULL;
     int64_t at = own ? str_find(close, str_of(own), 0) : -1;
-    if (at >= 0) close = (struct str){close.p + at + 1, close.len - (size_t)at - 1};
+    if (at >= 0) close = from(close, (size_t)at + 1);
     set_close(p, close);
     m[MARK_PARAM_OPEN].text = trim(d->param_open);
     m[MARK_KEY_CLOSE].text = trim(d->key_close);

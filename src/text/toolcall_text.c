@@ -215,11 +215,11 @@ static enum step no_header(struct toolcall *p) {
 enum step toolcall_step_header(struct toolcall *p) {
     size_t start = p->pos;
     while (start < p->in.len && toolcall_is_space(p->in.p[start])) start++;
-    struct str rest = {p->in.p + start, p->in.len - start};
-    if (!rest.len) {
-        if (p->final) p->pos = p->in.len;
+    if (start == p->in.len) {
+        if (p->final) p->pos = start;
         return STEP_MORE;
     }
+    struct str rest = {p->in.p + start, p->in.len - start};
     struct found f;
     enum match m = toolcall_match_any(p, MARK(MARK_TURN_OPEN) | MARKS_END, start, &f);
     if (m == MATCH_FULL) {

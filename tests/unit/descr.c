@@ -169,6 +169,14 @@ static void not_shown(void **state) {
     }
 }
 
+static void tags(void **state) {
+    (void)state;
+    struct str t[DESCR_TAGS_MAX];
+    assert_int_equal(descr_tags(&call_formats[FORMAT_JSON], t), 4);
+    assert_true(str_is(t[0], "<muse>") && str_is(t[2], "[CALL]") && str_is(t[3], "[WITH]"));
+    assert_int_equal(descr_tags(&call_formats[FORMAT_JSON_ID], t), 7);
+}
+
 static void no_memory(void **state) {
     (void)state;
     struct err e;
@@ -185,6 +193,6 @@ static void no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(learnt_back), cmocka_unit_test(not_shown),
-                                       cmocka_unit_test(no_memory)};
+                                       cmocka_unit_test(tags), cmocka_unit_test(no_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
