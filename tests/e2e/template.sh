@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# The verb `template`: bare renderings, errors with their position, the clock, spans, notes.
+set -u
+cd "$(dirname "$0")/../.."
+bin="$PWD/build/holdfast"
+[ -n "${HOLDFAST_BUILD:-}" ] && bin="$HOLDFAST_BUILD/holdfast"
+tmp=$(mktemp -d) && trap 'rm -rf "$tmp"' EXIT
+fails=0
+
+check() { # name, expected, got
+    [ "$2" = "$3" ] && return
+    printf '%s\n  want %s\n  got  %s\n' "$1" "$2" "$3"
+    fails=$((fails + 1))
+}
+
+printf '{%% for m in messages %%}<|%s|>{{ m.content }}{%% endfor %%}%s' '{{ m.role }}' \
+    "{{ strftime_now('%Y-%m-%d %H:%M:%S') }}" >"$tmp/t.jinja"
+printf '{"messages": [{"role": "user", "content": "hi"}]}' >"$tmp/c.json"
+check bare '<|user|>hi2026-11-22 12:00:00' \
+    "$("$bin" template "$tmp/t.jinja" --context "$tmp/c.json" --now 2026-11-22T12:00:00)"
+
+printf 'a\n  {{ x.y }}' >"$tmp/bad.jinja"
+out=$("$bin" template "$tmp/bad.jinja" --context "$tmp/c.json" 2>"$tmp/err")
+check 'exit code of an error' 1 $?
+check 'nothing on stdout' '' "$out"
+check 'position' 1 "$(grep -c "line 2 column 7: UndefinedError: 'x' is undefined" "$tmp/err")"
+
+printf "{{ raise_exception('no such luck') }}" >"$tmp/raise.jinja"
+"$bin" template "$tmp/raise.jinja" --context "$tmp/c.json" 2>"$tmp/err"
+check 'exit code of raise_exception' 1 $?
+check 'its message' 1 "$(grep -c 'no such luck' "$tmp/err")"
+
+check spans '{"origin":"content","message":0,"special":false,"text":"hi"}' \
+    "$("$bin" template "$tmp/t.jinja" --messages "$tmp/c.json" --spans 2>/dev/null | sed -n 2p)"
+"$bin" template "$tmp/bad.jinja" --messages "$tmp/c.json" >"$tmp/out" 2>"$tmp/err"
+check 'built-in format' '<|im_start|>user' "$(head -n 1 "$tmp/out")"
+check 'and its note' 1 "$(grep -c "built-in format 'chatml' is used" "$tmp/err")"
+"$bin" template "$tmp/t.jinja" --messages "$tmp/none.json" 2>/dev/null
+check 'missing file' 1 $?
+exit $((fails > 0))
