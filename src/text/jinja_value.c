@@ -57,7 +57,7 @@ void *jr_alloc(struct jrender *r, size_t n, size_t size) {
 bool jv_text(struct jrender *r, struct str text, uint32_t origin, struct jvalue *out) {
     struct jstr *s = jr_alloc(r, 1, sizeof *s);
     if (!s) return false;
-    s->p = text.p;
+    s->p = text.p ? text.p : "";
     s->len = (uint32_t)text.len;
     s->n_run = 1;
     s->run = &s->one;
