@@ -18,7 +18,7 @@ enum { LINE_BYTES = 64 << 20, MEMBER_BYTES = 1 << 16 };
 
 struct options {
     const char *schema, *gbnf, *regex, *model;
-    bool check, strict, time;
+    bool check, strict, time, lines;
     int64_t n_samples, seed, n_predict;
 };
 
@@ -36,6 +36,8 @@ static const struct opt opts[] = {
      "give up a member after N tokens (default 2048)"},
     {"-m, --model", "MODEL", OPT_STR, offsetof(struct options, model),
      "draw tokens of this model's vocabulary through the masks"},
+    {"--lines", NULL, OPT_FLAG, offsetof(struct options, lines),
+     "members as JSON lines: {\"text\", \"cut\"}"},
     {"--time", NULL, OPT_FLAG, offsetof(struct options, time),
      "microseconds of each mask along the lines of stdin, as JSON (needs -m)"},
 };
@@ -59,7 +61,7 @@ struct session {
     struct grammar *g;
     struct vocab *v;
     struct grammar_vocab *gv;
-    uint32_t *mask;
+    uint32_t *mask, *closing; /* sets of tokens; closing: that begin by closing something */
     double compile_us;
 };
 
@@ -103,8 +105,15 @@ static bool open_model(struct session *s, struct err *e) {
     gguf_close(file);
     s->gv = s->v ? grammar_vocab_new(s->v, e) : NULL;
     if (!s->gv) return false;
-    s->mask = mem_calloc(((size_t)vocab_size(s->v) + 31) / 32, sizeof *s->mask);
-    return s->mask || err_nomem(e, "a mask", (uint64_t)vocab_size(s->v) / 8);
+    size_t n_words = ((size_t)vocab_size(s->v) + 31) / 32;
+    s->mask = mem_calloc(n_words, sizeof *s->mask);
+    s->closing = mem_calloc(n_words, sizeof *s->closing);
+    if (!s->mask || !s->closing) return err_nomem(e, "a mask", n_words * 4);
+    for (int32_t id = 0; id < vocab_size(s->v); id++) {
+        struct str t = vocab_bytes(s->v, id, false);
+        if (t.len && memchr("\"}])>", t.p[0], 5)) s->closing[id >> 5] |= 1u << (id & 31);
+    }
+    return true;
 }
 
 /* ---- lines of stdin ---- */
@@ -148,6 +157,8 @@ static bool time_line(struct session *s, struct str line, struct err *e) {
         printf("%s%.2f", i ? ", " : "", cpu_us() - start);
         if (i < ids.n) allowed = grammar_token(state, ids.id[i]);
     }
+    printf("], \"ids\": [");
+    for (size_t i = 0; i < ids.n; i++) printf("%s%d", i ? ", " : "", (int)ids.id[i]);
     printf("], \"accepted\": %s}\n", ok && allowed && grammar_done(state) ? "true" : "false");
     grammar_end(state);
     tokens_free(&ids);
@@ -155,6 +166,23 @@ static bool time_line(struct session *s, struct str line, struct err *e) {
 }
 
 /* ---- members ---- */
+
+static bool print_member(const struct session *s, struct buf *out, bool cut, struct err *e) {
+    if (!s->o->lines) {
+        fwrite(out->p, 1, out->len, stdout);
+        printf("%s\n", cut ? " (cut)" : "");
+        return true;
+    }
+    if (cut) out->len = utf8_complete(out->p, out->len);
+    json_t *row = json_pack("{ss%sb}", "text", out->p ? out->p : "", out->len, "cut", cut);
+    struct buf line = {0};
+    bool ok = row && json_write(&line, row);
+    if (ok) printf("%s\n", line.p);
+    else err_set(e, ERR_FORMAT, "a member is no valid UTF-8");
+    json_decref(row);
+    buf_free(&line);
+    return ok;
+}
 
 static int random_bit(struct rng *r, const uint64_t set[4], const char *among) {
     int found[256], n = 0;
@@ -180,22 +208,34 @@ static bool sample_bytes(struct session *s, struct rng *r, struct err *e) {
         char byte = (char)c;
         ok = c >= 0 && grammar_bytes(state, (struct str){&byte, 1}, &n) && buf_char(&out, byte);
     }
-    if (ok) printf("%.*s%s\n", (int)out.len, out.p ? out.p : "", ended ? "" : " (cut)");
+    if (ok) ok = print_member(s, &out, !ended, e);
     else if (state) err_set(e, ERR_NOMEM, "the grammar's state failed");
     grammar_end(state);
     buf_free(&out);
     return ok;
 }
 
+/* The k-th allowed token, or how many there are; closing: only those that begin by closing
+ * something. */
+static uint64_t pick(const struct session *s, bool closing, uint64_t k, int32_t *id) {
+    uint64_t n = 0;
+    for (int32_t w = 0; w < (vocab_size(s->v) + 31) / 32; w++) {
+        uint32_t word = closing ? s->mask[w] & s->closing[w] : s->mask[w];
+        for (int32_t i = w * 32; word; word >>= 1, i++)
+            if ((word & 1) && n++ == k) *id = i;
+    }
+    return n;
+}
+
+/* Each allowed token is equally likely, but for one draw in eight: that one closes something if
+ * it can, so that members end. */
 static int32_t random_token(const struct session *s, struct rng *r) {
-    int32_t n = vocab_size(s->v);
-    uint64_t count = 0;
-    for (int32_t id = 0; id < n; id++) count += s->mask[id >> 5] >> (id & 31) & 1;
-    if (!count) return -1;
-    uint64_t k = rng_below(r, count);
-    for (int32_t id = 0; id < n; id++)
-        if ((s->mask[id >> 5] >> (id & 31) & 1) && k-- == 0) return id;
-    return -1;
+    int32_t id = -1;
+    bool closing = rng_below(r, 8) == 0;
+    uint64_t n = pick(s, closing, UINT64_MAX, &id);
+    if (n == 0 && closing) n = pick(s, closing = false, UINT64_MAX, &id);
+    if (n) pick(s, closing, rng_below(r, n), &id);
+    return id;
 }
 
 static bool sample_tokens(struct session *s, struct rng *r, struct err *e) {
@@ -210,12 +250,8 @@ static bool sample_tokens(struct session *s, struct rng *r, struct err *e) {
         if (ok && !ended)
             ok = grammar_token(state, id) && buf_str(&out, vocab_bytes(s->v, id, true));
     }
-    if (ok) {
-        fwrite(out.p, 1, out.len, stdout);
-        printf("%s\n", ended ? "" : " (cut)");
-    } else if (state) {
-        err_set(e, ERR_NOMEM, "the grammar's state failed");
-    }
+    if (ok) ok = print_member(s, &out, !ended, e);
+    else if (state) err_set(e, ERR_NOMEM, "the grammar's state failed");
     grammar_end(state);
     buf_free(&out);
     return ok;
@@ -247,5 +283,6 @@ static int run(int argc, char **argv) {
     vocab_close(s.v);
     grammar_free(s.g);
     mem_free(s.mask);
+    mem_free(s.closing);
     return ok ? 0 : cmd_fail("grammar", &e);
 }
