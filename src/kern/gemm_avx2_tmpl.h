@@ -121,6 +121,14 @@ FORCE_INLINE void fill_chunk(const struct chunk_kind *t, const struct matmul_arg
 #define EACH(M)       M(0, 0) M(1, 0) M(0, 1) M(1, 1) M(0, 2) M(1, 2) M(0, 3) M(1, 3)
 #define DECLARE(v, c) __m256i a##v##c = _mm256_setzero_si256();
 #define STORE(v, c)   out[v][c] = a##v##c;
+/* Keeps a sum in its register: left alone, GCC adds products as a tree, out of memory. */
+#define KEEP(v)   __asm__("" : "+x"(v))
+#define PRAGMA(x) _Pragma(#x)
+#if defined(__clang__)
+#define UNROLL(n) PRAGMA(clang loop unroll_count(n))
+#else
+#define UNROLL(n) PRAGMA(GCC unroll n)
+#endif
 
 FORCE_INLINE __m256i broadcast(const void *dword) {
     int32_t v;
@@ -131,32 +139,40 @@ FORCE_INLINE __m256i load_lanes(const void *p, int v) {
     return _mm256_load_si256((const __m256i *)p + v);
 }
 
-/* Sums in int16 over `steps` groups of 4 codes. */
-FORCE_INLINE void dot_bytes(const uint8_t (*w)[PANEL_ROWS][4], const int8_t (*q)[PANEL_COLS][4],
-                            int steps, __m256i out[2][TILE_COLS]) {
+/* The sums over `steps` groups of 4 codes, in pairs of int16. */
+FORCE_INLINE void dot_bytes(const void *panel, const void *pack, int steps,
+                            __m256i out[2][TILE_COLS]) {
     EACH(DECLARE)
+    UNROLL(16)
     for (int i = 0; i < steps; i++) {
-        __m256i w0 = load_lanes(w[i], 0), w1 = load_lanes(w[i], 1), x;
+        const char *w = (const char *)panel + 64 * i, *q = (const char *)pack + 32 * i;
+        __m256i w0 = load_lanes(w, 0), w1 = load_lanes(w, 1), x;
 #define STEP(c)                                                                                    \
-    x = broadcast(q[i][c]);                                                                        \
+    x = broadcast(q + 4 * c);                                                                      \
     a0##c = _mm256_add_epi16(a0##c, _mm256_maddubs_epi16(w0, x));                                  \
-    a1##c = _mm256_add_epi16(a1##c, _mm256_maddubs_epi16(w1, x));
+    a1##c = _mm256_add_epi16(a1##c, _mm256_maddubs_epi16(w1, x));                                  \
+    KEEP(a0##c);                                                                                   \
+    KEEP(a1##c);
         STEP(0) STEP(1) STEP(2) STEP(3)
 #undef STEP
     }
     EACH(STORE)
 }
 
-/* Sums in int32 over `steps` pairs of codes. */
-FORCE_INLINE void dot_words(const int16_t (*w)[PANEL_ROWS][2], const int16_t (*q)[PANEL_COLS][2],
-                            int steps, __m256i out[2][TILE_COLS]) {
+/* The sums over `steps` pairs of int16, in int32. */
+FORCE_INLINE void dot_words(const void *panel, const void *pack, int steps,
+                            __m256i out[2][TILE_COLS]) {
     EACH(DECLARE)
+    UNROLL(16)
     for (int i = 0; i < steps; i++) {
-        __m256i w0 = load_lanes(w[i], 0), w1 = load_lanes(w[i], 1), x;
+        const char *w = (const char *)panel + 64 * i, *q = (const char *)pack + 32 * i;
+        __m256i w0 = load_lanes(w, 0), w1 = load_lanes(w, 1), x;
 #define STEP(c)                                                                                    \
-    x = broadcast(q[i][c]);                                                                        \
+    x = broadcast(q + 4 * c);                                                                      \
     a0##c = _mm256_add_epi32(a0##c, _mm256_madd_epi16(w0, x));                                     \
-    a1##c = _mm256_add_epi32(a1##c, _mm256_madd_epi16(w1, x));
+    a1##c = _mm256_add_epi32(a1##c, _mm256_madd_epi16(w1, x));                                     \
+    KEEP(a0##c);                                                                                   \
+    KEEP(a1##c);
         STEP(0) STEP(1) STEP(2) STEP(3)
 #undef STEP
     }
@@ -167,141 +183,137 @@ FORCE_INLINE void dot_words(const int16_t (*w)[PANEL_ROWS][2], const int16_t (*q
 struct tile {
     const struct pack_block *b;
     const struct pack_wide *wide;
-    int c; /* 0 or 4 */
+    int first; /* of the pack: 0 or 4 */
 };
+/* Their codes from group `step` of 4 (2) values of the segment on. */
+FORCE_INLINE const void *byte_columns(const struct tile *x, int step) {
+    return x->b[step / 64].q[step % 64] + x->first;
+}
+FORCE_INLINE const void *wide_columns(const struct tile *x, int step) {
+    return x->wide[step / 128].q[step % 128] + x->first;
+}
 
-/* sum[v][c] += a block's integers. */
+/* acc +- (d * dx) * n for 8 rows, one column. */
+FORCE_INLINE __m256 add_product(__m256 acc, const float *d, const float *dx, __m256i n) {
+    __m256 scale = _mm256_mul_ps(_mm256_load_ps(d), _mm256_broadcast_ss(dx));
+    return _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(n), acc);
+}
+FORCE_INLINE __m256 sub_product(__m256 acc, const float *d, const float *dx, __m256i n) {
+    __m256 scale = _mm256_mul_ps(_mm256_load_ps(d), _mm256_broadcast_ss(dx));
+    return _mm256_fnmadd_ps(scale, _mm256_cvtepi32_ps(n), acc);
+}
+
+/* dot as its type has it, times scale * sub-scale (both int16, in pairs), added to sum. */
+FORCE_INLINE __m256i add_scaled(bool is_signed, __m256i sum, __m256i dot, __m256i scale,
+                                __m256i s) {
+    if (!is_signed) /* dot is a pair of int16 */
+        return _mm256_add_epi32(sum, _mm256_madd_epi16(dot, _mm256_mullo_epi16(scale, s)));
+    scale = _mm256_and_si256(scale, _mm256_set1_epi32(0xFFFF)); /* one of the pair */
+    return _mm256_add_epi32(sum, _mm256_mullo_epi32(dot, _mm256_madd_epi16(scale, s)));
+}
+
+/* sum[v][c] += the integers of block i. */
 FORCE_INLINE void super_sums(const struct super_kind *t, const struct panel *p, int i,
                              const struct tile *x, __m256i sum[2][TILE_COLS]) {
     const struct pack_block *b = x->b + i;
     int run = t->is_signed ? 8 : t->run;
     for (int step = 0; step < 64; step += run) {
         __m256i dot[2][TILE_COLS];
-        int j = step / 8, group = scale_at(j, step / 4 % 2);
+        int j = step / 8;
+        const void *scale = p->scale[16 * i + scale_at(j, step / 4 % 2)];
         if (t->is_signed)
-            dot_words(p->wide + 128 * i + 16 * j,
-                      (const int16_t(*)[PANEL_COLS][2])(x->wide[i].q[16 * j] + x->c), 16, dot);
-        else
-            dot_bytes(p->code + 64 * i + step, (const int8_t(*)[PANEL_COLS][4])(b->q[step] + x->c),
-                      run, dot);
-        for (int v = 0; v < 2; v++) {
-            __m256i w = load_lanes(p->scale[16 * i + group], v);
-            if (t->is_signed) w = _mm256_and_si256(w, _mm256_set1_epi32(0xFFFF));
-            for (int c = 0; c < TILE_COLS; c++) {
-                __m256i s = broadcast(b->s[j][x->c + c]);
-                __m256i y = t->is_signed ? _mm256_mullo_epi32(dot[v][c], _mm256_madd_epi16(w, s))
-                                         : _mm256_madd_epi16(dot[v][c], _mm256_mullo_epi16(w, s));
-                sum[v][c] = _mm256_add_epi32(sum[v][c], y);
-            }
-        }
+            dot_words(p->wide + 128 * i + 16 * j, wide_columns(x, 128 * i + 16 * j), 16, dot);
+        else dot_bytes(p->code + 64 * i + step, byte_columns(x, 64 * i + step), run, dot);
+#define SCALE(v, c)                                                                                \
+    sum[v][c] = add_scaled(t->is_signed, sum[v][c], dot[v][c], load_lanes(scale, v),               \
+                           broadcast(b->s[j][x->first + c]));
+        EACH(SCALE)
+#undef SCALE
     }
-}
-
-/* sum[v][c] += pairs of weights (of the two groups of each chunk) times sums of activations. */
-FORCE_INLINE void group_sums(const int16_t (*pairs)[PANEL_ROWS][2], const struct pack_block *b,
-                             int c0, __m256i sum[2][TILE_COLS]) {
-    dot_words(pairs, (const int16_t(*)[PANEL_COLS][2])(b->s_sum[0] + c0), 8, sum);
 }
 
 FORCE_INLINE void super_tile(const struct super_kind *t, const struct panel *p, int n_blocks,
                              const struct tile *x, __m256 acc[2][TILE_COLS]) {
     for (int i = 0; i < n_blocks; i++) {
         const struct pack_block *b = x->b + i;
+        const float *d = p->block_d[i], *dmin = p->block_dmin[i];
         __m256i sum[2][TILE_COLS], off[2][TILE_COLS];
-        if (t->offset_log || t->mins) group_sums(p->min + 8 * i, b, x->c, off);
-        for (int v = 0; v < 2; v++)
-            for (int c = 0; c < TILE_COLS; c++)
-                sum[v][c] = t->offset_log
-                                ? _mm256_sub_epi32(_mm256_setzero_si256(),
-                                                   _mm256_slli_epi32(off[v][c], t->offset_log))
-                                : _mm256_setzero_si256();
+        /* mins (or the scales of codes with an offset) times sums of activations */
+        if (t->offset_log || t->mins) dot_words(p->min + 8 * i, b->s_sum[0] + x->first, 8, off);
+#define START(v, c)                                                                                \
+    sum[v][c] = _mm256_setzero_si256();                                                            \
+    if (t->offset_log)                                                                             \
+        sum[v][c] = _mm256_sub_epi32(sum[v][c], _mm256_slli_epi32(off[v][c], t->offset_log));
+        EACH(START)
+#undef START
         super_sums(t, p, i, x, sum);
-        for (int v = 0; v < 2; v++) {
-            __m256 d = _mm256_load_ps(p->block_d[i] + 8 * v);
-            __m256 dmin = _mm256_load_ps(p->block_dmin[i] + 8 * v);
-            for (int c = 0; c < TILE_COLS; c++) {
-                __m256 dx = _mm256_broadcast_ss(b->d + x->c + c);
-                __m256 y =
-                    _mm256_fmadd_ps(_mm256_mul_ps(d, dx), _mm256_cvtepi32_ps(sum[v][c]), acc[v][c]);
-                if (t->mins)
-                    y = _mm256_fnmadd_ps(_mm256_mul_ps(dmin, dx), _mm256_cvtepi32_ps(off[v][c]), y);
-                acc[v][c] = y;
-            }
-        }
+#define FINISH(v, c)                                                                               \
+    acc[v][c] = add_product(acc[v][c], d + 8 * v, b->d + x->first + c, sum[v][c]);                 \
+    if (t->mins) acc[v][c] = sub_product(acc[v][c], dmin + 8 * v, b->d + x->first + c, off[v][c]);
+        EACH(FINISH)
+#undef FINISH
     }
 }
 
-/* One scale group (a chunk, or a half of one) to its lane. */
-FORCE_INLINE void add_group(const float *d, const float *ds, __m256i dot[2][TILE_COLS],
-                            __m256 lane[2][TILE_COLS]) {
-    for (int v = 0; v < 2; v++) {
-        __m256 dw = _mm256_load_ps(d + 8 * v);
-        for (int c = 0; c < TILE_COLS; c++)
-            lane[v][c] = _mm256_fmadd_ps(_mm256_mul_ps(dw, _mm256_broadcast_ss(ds + c)),
-                                         _mm256_cvtepi32_ps(dot[v][c]), lane[v][c]);
-    }
-}
-
-/* The integers of groups [step, step + steps) of 4 codes of chunk j. */
+/* The integers of groups [step, step + steps) of 4 codes of the segment: a chunk or a half. */
 FORCE_INLINE void chunk_sums(const struct chunk_kind *t, const struct panel *p, int step, int steps,
                              const struct tile *x, __m256i sum[2][TILE_COLS]) {
-    const struct pack_block *b = x->b + step / 64;
-    int at = step % 64;
+    const int16_t(*codes)[2] = x->b[step / 64].sum[step / 8 % 8] + x->first;
     if (t->is_signed) {
-        dot_words(p->wide + 2 * step,
-                  (const int16_t(*)[PANEL_COLS][2])(x->wide[step / 64].q[2 * at] + x->c), 2 * steps,
-                  sum);
+        dot_words(p->wide + 2 * step, wide_columns(x, 2 * step), 2 * steps, sum);
         return;
     }
-    for (int c = 0; c < TILE_COLS; c++) {
-        __m256i codes = broadcast(b->sum[at / 8][x->c + c]);
-        __m256i offset = _mm256_set1_epi16((short)-t->offset);
-        if (t->d_half)
-            offset = _mm256_and_si256(offset, _mm256_set1_epi32(at % 8 ? (int)0xFFFF0000 : 0xFFFF));
-        sum[0][c] = sum[1][c] =
-            t->offset ? _mm256_madd_epi16(codes, offset) : _mm256_setzero_si256();
-    }
-    for (int i = 0; i < steps; i += t->run) {
+    __m256i offset = _mm256_set1_epi16((short)-t->offset), one = _mm256_set1_epi16(1);
+    if (t->d_half) /* the pair of sums is that of the chunk's halves */
+        offset = step % 8 ? _mm256_slli_epi32(offset, 16) : _mm256_srli_epi32(offset, 16);
+#define START(v, c)                                                                                \
+    sum[v][c] = t->offset ? _mm256_madd_epi16(broadcast(codes[c]), offset) : _mm256_setzero_si256();
+    EACH(START)
+#undef START
+    for (int i = step; i < step + steps; i += t->run) {
         __m256i dot[2][TILE_COLS];
-        dot_bytes(p->code + step + i, (const int8_t(*)[PANEL_COLS][4])(b->q[at + i] + x->c), t->run,
-                  dot);
-        for (int v = 0; v < 2; v++)
-            for (int c = 0; c < TILE_COLS; c++)
-                sum[v][c] =
-                    _mm256_add_epi32(sum[v][c], _mm256_madd_epi16(dot[v][c], _mm256_set1_epi16(1)));
+        dot_bytes(p->code + i, byte_columns(x, i), t->run, dot);
+#define WIDEN(v, c) sum[v][c] = _mm256_add_epi32(sum[v][c], _mm256_madd_epi16(dot[v][c], one));
+        EACH(WIDEN)
+#undef WIDEN
     }
 }
 
 FORCE_INLINE void chunk_tile(const struct chunk_kind *t, const struct panel *p, int n_chunks,
                              const struct tile *x, __m256 acc[2][TILE_COLS]) {
-    __m256 lane[8][2][TILE_COLS];
-    for (int l = 0; l < 8; l++)
-        for (int v = 0; v < 2; v++)
-            for (int c = 0; c < TILE_COLS; c++) lane[l][v][c] = _mm256_setzero_ps();
+    __m256 lanes[8][2][TILE_COLS] = {0};
     for (int j = 0; j < n_chunks; j++) {
         const struct pack_block *b = x->b + j / 8;
-        const float *ds = b->ds[j % 8] + x->c;
+        const float *ds = b->ds[j % 8] + x->first;
+        __m256(*lane)[TILE_COLS] = lanes[j % 8];
         __m256i sum[2][TILE_COLS];
         chunk_sums(t, p, 8 * j, t->d_half ? 4 : 8, x, sum);
-        add_group(p->d[j], ds, sum, lane[j % 8]);
-        if (t->d_half) {
-            chunk_sums(t, p, 8 * j + 4, 4, x, sum);
-            add_group(p->d[PANEL_CHUNKS + j], ds, sum, lane[j % 8]);
+#define ADD(v, c) lane[v][c] = add_product(lane[v][c], p->d[j] + 8 * v, ds + c, sum[v][c]);
+#define ADD2(v, c)                                                                                 \
+    lane[v][c] = add_product(lane[v][c], p->d[PANEL_CHUNKS + j] + 8 * v, ds + c, sum[v][c]);
+#define ADD_M(v, c)                                                                                \
+    lane[v][c] = add_product(                                                                      \
+        lane[v][c], p->m[j] + 8 * v, ds + c,                                                       \
+        _mm256_madd_epi16(broadcast(b->sum[j % 8][x->first + c]), _mm256_set1_epi16(1)));
+        EACH(ADD)
+        if (t->m) {
+            EACH(ADD_M)
         }
-        if (!t->m) continue;
-        for (int c = 0; c < TILE_COLS; c++)
-            sum[0][c] = sum[1][c] =
-                _mm256_madd_epi16(broadcast(b->sum[j % 8][x->c + c]), _mm256_set1_epi16(1));
-        add_group(p->m[j], ds, sum, lane[j % 8]);
+        if (!t->d_half) continue;
+        chunk_sums(t, p, 8 * j + 4, 4, x, sum);
+        EACH(ADD2)
+#undef ADD
+#undef ADD2
+#undef ADD_M
     }
-    for (int v = 0; v < 2; v++)
-        for (int c = 0; c < TILE_COLS; c++) {
-#define LANES(i, k) _mm256_add_ps(lane[i][v][c], lane[k][v][c])
-            __m256 even = _mm256_add_ps(LANES(0, 4), LANES(2, 6));
-            __m256 odd = _mm256_add_ps(LANES(1, 5), LANES(3, 7));
-#undef LANES
-            acc[v][c] = _mm256_add_ps(acc[v][c], _mm256_add_ps(even, odd));
-        }
+#define PAIR(i, v, c) _mm256_add_ps(lanes[i][v][c], lanes[i + 4][v][c])
+#define FINISH(v, c)                                                                               \
+    acc[v][c] =                                                                                    \
+        _mm256_add_ps(acc[v][c], _mm256_add_ps(_mm256_add_ps(PAIR(0, v, c), PAIR(2, v, c)),        \
+                                               _mm256_add_ps(PAIR(1, v, c), PAIR(3, v, c))));
+    EACH(FINISH)
+#undef PAIR
+#undef FINISH
 }
 
 /* ---- the whole product ---- */
@@ -363,5 +375,6 @@ FORCE_INLINE void gemm(const struct super_kind *s, const struct chunk_kind *t,
 #undef EACH
 #undef DECLARE
 #undef STORE
+#undef KEEP
 
 #endif

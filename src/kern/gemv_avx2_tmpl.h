@@ -38,6 +38,15 @@ struct chunk_kind {
     int offset, run;
 };
 
+/* The weights PREFETCH bytes on. Out-of-order execution alone looks only a few blocks ahead, and
+ * the hardware's prefetcher then falls short of the memory's rate. */
+#ifndef PREFETCH
+enum { PREFETCH = 4096 };
+#endif
+FORCE_INLINE void prefetch(const char *p, size_t n) {
+    for (size_t i = 0; i < n; i += 64) _mm_prefetch(p + PREFETCH + i, _MM_HINT_T0);
+}
+
 /* Sums of 2 products in int16: codes below 64, or any int8 codes against -127..127. */
 FORCE_INLINE __m256i dot_pairs(bool is_signed, __m256i code, __m256i q) {
     if (!is_signed) return _mm256_maddubs_epi16(code, q);
@@ -96,6 +105,7 @@ FORCE_INLINE void gemv_super(const struct super_kind *t, const struct matmul_arg
         float acc[KERN_GEMV_COLS] = {0};
         for (int64_t i = 0; i < n_blocks; i++) {
             struct super_vec u;
+            prefetch(row + (size_t)i * t->bytes, t->bytes);
             t->unpack(row + (size_t)i * t->bytes, &u);
             for (int c = 0; c < n_cols; c++)
                 acc[c] = super_dot(t, &u, q + c * n_blocks + i, acc[c]);
@@ -182,6 +192,7 @@ FORCE_INLINE void gemv_chunk(const struct chunk_kind *t, const struct matmul_arg
             for (int c = 0; c < n_cols; c++) lanes[c] = _mm256_setzero_ps();
             for (int64_t i = i0; i < i1; i++) {
                 struct chunk_vec u;
+                prefetch(row + (size_t)i * 8 * t->block_bytes, 8 * t->block_bytes);
                 int n = n_chunks - 8 * i < 8 ? (int)(n_chunks - 8 * i) : 8;
                 if (n == 8) unpack_chunks(t, row, 8 * i, &u);
                 else unpack_tail(t, row, 8 * i, n, &u);

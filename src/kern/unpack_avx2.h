@@ -81,24 +81,28 @@ static inline void unpack_q3_k(const void *p, struct super_vec *u) {
     }
 }
 
-/* The 6-bit scales and mins of q4_k and q5_k, each for two groups of 16. */
-static inline void unpack_k4_scales(const uint8_t scales[12], struct super_vec *u) {
-    uint32_t s[3];
-    memcpy(s, scales, sizeof s);
-    uint32_t high_scale = (s[2] & 0x0F0F0F0Fu) | (s[0] >> 2 & 0x30303030u);
-    uint32_t high_min = (s[2] >> 4 & 0x0F0F0F0Fu) | (s[1] >> 2 & 0x30303030u);
-    __m128i bytes = _mm_setr_epi32((int)(s[0] & 0x3F3F3F3Fu), (int)high_scale,
-                                   (int)(s[1] & 0x3F3F3F3Fu), (int)high_min);
-    __m256i both = _mm256_cvtepi8_epi16(bytes);
+/* The first 16 bytes of q4_k and q5_k: d, dmin and 12 bytes of 6-bit scales and mins (blocks.h:
+ * quant_k4_scale), each for two groups of 16. */
+static inline void unpack_k4_head(const void *block, struct super_vec *u) {
+    const __m128i low_at = _mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m128i high_at = _mm_setr_epi8(-1, -1, -1, -1, 4, 5, 6, 7, -1, -1, -1, -1, 8, 9, 10, 11);
+    const __m128i low_mask = _mm_setr_epi32(0x3F3F3F3F, 0x0F0F0F0F, 0x3F3F3F3F, 0x0F0F0F0F);
+    __m128i v = load128(block);
+    __m128i low = _mm_srlv_epi32(_mm_shuffle_epi8(v, low_at), _mm_setr_epi32(0, 0, 0, 4));
+    __m128i high = _mm_srli_epi32(_mm_shuffle_epi8(v, high_at), 2);
+    low = _mm_and_si128(low, low_mask);
+    high = _mm_and_si128(high, _mm_set1_epi8(0x30));
+    __m256i both = _mm256_cvtepi8_epi16(_mm_or_si128(low, high));
     u->scale = _mm256_permute4x64_epi64(both, 0x44);
     u->min = _mm256_permute4x64_epi64(both, 0xEE);
+    __m128 d = _mm_cvtph_ps(v);
+    u->d = _mm_cvtss_f32(d);
+    u->dmin = _mm_cvtss_f32(_mm_movehdup_ps(d));
 }
 
 static inline void unpack_q4_k(const void *p, struct super_vec *u) {
     const struct block_q4_k *b = p;
-    unpack_k4_scales(b->scales, u);
-    u->d = load_half(b->d);
-    u->dmin = load_half(b->dmin);
+    unpack_k4_head(b, u);
     for (int i = 0; i < 4; i++) {
         __m256i v = load256(b->qs + 32 * i);
         u->code[2 * i] = and_byte(v, 15);
@@ -108,9 +112,7 @@ static inline void unpack_q4_k(const void *p, struct super_vec *u) {
 
 static inline void unpack_q5_k(const void *p, struct super_vec *u) {
     const struct block_q5_k *b = p;
-    unpack_k4_scales(b->scales, u);
-    u->d = load_half(b->d);
-    u->dmin = load_half(b->dmin);
+    unpack_k4_head(b, u);
     __m256i h = load256(b->qh);
     for (int i = 0; i < 8; i++)
         u->code[i] =
