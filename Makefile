@@ -49,6 +49,7 @@ $(B)/holdfast: $(CMD_OBJ) $(B)/libholdfast.a
 ifneq ($(filter x86_64 amd64,$(ARCH)),)
 $(B)/src/kern/%_avx2.o:   KERN_FLAGS = -O3 -mavx2 -mfma -mf16c
 $(B)/src/kern/%_avx512.o: KERN_FLAGS = -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma -mf16c -mprefer-vector-width=512
+$(B)/tests/kernels/%_simde: KERN_FLAGS = -mavx2 -mfma -mf16c -Wno-psabi
 endif
 $(B)/src/kern/%_scalar.o: KERN_FLAGS = -O2
 $(B)/src/kern/%.o: STRICT =
@@ -63,7 +64,7 @@ TEST_SRC := $(wildcard tests/unit/*.c tests/kernels/*.c)
 TEST_BIN := $(TEST_SRC:%.c=$(B)/%)
 $(B)/tests/%: tests/%.c $(B)/libholdfast.a Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -Wno-missing-prototypes -MMD -MP -o $@ $< $(B)/libholdfast.a $(LDLIBS) -lcmocka
+	$(CC) $(CFLAGS_ALL) $(KERN_FLAGS) -Wno-missing-prototypes -MMD -MP -o $@ $< $(B)/libholdfast.a $(LDLIBS) -lcmocka
 
 tests-build: $(B)/holdfast $(TEST_BIN)
 test: tests-build

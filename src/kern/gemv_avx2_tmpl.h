@@ -24,7 +24,8 @@ struct super_kind {
     bool mins;
     bool is_signed; /* codes are int8, else 0..63 */
     int offset_log; /* of what has to be taken from each code; 0: nothing */
-    int run;        /* steps of 4 codes whose products fit int16; 1 for signed codes */
+    int run;        /* AVX2: steps of 4 codes whose products add up in int16 */
+    int group;      /* steps of 4 codes that share a scale: 4 or 8 */
 };
 
 struct chunk_kind {

@@ -1,53 +1,11 @@
-/* The AVX2 matmuls: what each type is made of, and its products from the templates of
- * gemv_avx2_tmpl.h, gemm_avx2_tmpl.h and dense_avx2_tmpl.h. */
+/* The AVX2 matmuls. */
 #include "kern/levels.h"
 
 #if defined(__AVX2__)
 #include "kern/dense_avx2_tmpl.h"
 #include "kern/gemm_avx2_tmpl.h"
 #include "kern/gemv_avx2_tmpl.h"
-
-#define MATMUL(type, body)                                                                         \
-    static void matmul_##type(const void *rows, size_t row_bytes, int64_t row0, int64_t row1,      \
-                              const struct kern_cols *x, float *y, int64_t y_ld, void *scratch) {  \
-        struct matmul_args g = {rows, row_bytes, row0, row1, x, y, y_ld};                          \
-        (void)scratch;                                                                             \
-        body                                                                                       \
-    }
-
-#define SUPER(type, ...)                                                                           \
-    static const struct super_kind kind_##type = {                                                 \
-        .bytes = sizeof(struct block_##type), .unpack = unpack_##type, __VA_ARGS__};               \
-    MATMUL(type, if (x->n_cols > KERN_GEMV_COLS) gemm(&kind_##type, NULL, &g, scratch);            \
-           else if (x->n_cols > 1) gemv_super(&kind_##type, &g, x->n_cols);                        \
-           else gemv_super(&kind_##type, &g, 1);)
-#define CHUNK(type, ...)                                                                           \
-    static const struct chunk_kind kind_##type = {                                                 \
-        .block_bytes = sizeof(struct block_##type), .unpack = unpack_##type, __VA_ARGS__};         \
-    MATMUL(type, if (x->n_cols > KERN_GEMV_COLS) gemm(NULL, &kind_##type, &g, scratch);            \
-           else if (x->n_cols > 1) gemv_chunk(&kind_##type, &g, x->n_cols);                        \
-           else gemv_chunk(&kind_##type, &g, 1);)
-#define DENSE(type, size)                                                                          \
-    static const struct dense_kind kind_##type = {.bytes = size, .load = load_##type};             \
-    MATMUL(type, matmul_dense(&kind_##type, &g);)
-
-SUPER(q2_k, .mins = true, .run = 4)
-SUPER(q3_k, .offset_log = 2, .run = 4)
-SUPER(q4_k, .mins = true, .run = 8)
-SUPER(q5_k, .mins = true, .run = 4)
-SUPER(q6_k, .offset_log = 5, .run = 2)
-SUPER(iq4_xs, .is_signed = true)
-CHUNK(q4_0, .d = d_q4_0, .offset = 8, .run = 8)
-CHUNK(q4_1, .d = d_q4_1, .m = m_q4_1, .run = 8)
-CHUNK(q5_0, .d = d_q5_0, .offset = 16, .run = 4)
-CHUNK(q5_1, .d = d_q5_1, .m = m_q5_1, .run = 4)
-CHUNK(q8_0, .d = d_q8_0, .is_signed = true)
-CHUNK(iq4_nl, .d = d_iq4_nl, .is_signed = true)
-CHUNK(mxfp4, .d = d_mxfp4, .offset = FP4_OFFSET, .run = 4)
-CHUNK(nvfp4, .two = true, .d_half = d_nvfp4, .offset = FP4_OFFSET, .run = 4)
-DENSE(f32, 4)
-DENSE(f16, 2)
-DENSE(bf16, 2)
+#include "kern/matmul_kinds_avx2.h"
 
 void kern_matmul_avx2(struct kern *k) {
 #define ROW(id, type) k->matmul[QUANT_##id] = matmul_##type;

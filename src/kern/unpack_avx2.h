@@ -5,7 +5,9 @@
 #ifndef HOLDFAST_KERN_UNPACK_AVX2_H
 #define HOLDFAST_KERN_UNPACK_AVX2_H
 
+#if !defined(HOLDFAST_SIMDE)
 #include <immintrin.h>
+#endif
 #include <stdint.h>
 #include <string.h>
 

@@ -129,4 +129,40 @@ static inline void product_free(struct product *p) {
     mem_free_aligned(p->packed);
 }
 
+/* ---- comparing levels (in cmocka programs) ---- */
+#if defined(CMOCKA_H_)
+
+static inline const char *type_name(const struct product *p) {
+    return quant_info(p->type->type)->name;
+}
+
+/* kern's results for one product, its own quantization included, against the scalar level's. */
+static inline void check_level(const struct kern *kern, const struct type_case *t, int rows,
+                               int cols, int64_t k) {
+    struct product p = product_make(t, rows, cols, k, (uint64_t)(rows * 1000 + cols + k));
+    size_t n = (size_t)(rows * cols), q_bytes = (size_t)(cols * act_blocks(k)) * sizeof *p.q;
+    float *expected = test_alloc(n * sizeof *expected), *y = test_alloc((n + 1) * sizeof *y);
+    void *q = test_alloc(q_bytes);
+    product_quantize(&p, kern_level("scalar"));
+    product_run(&p, kern_level("scalar"), expected);
+    memcpy(q, p.q, q_bytes);
+    product_quantize(&p, kern);
+    assert_memory_equal(q, p.q, q_bytes);
+    memset(y, 0xFF, (n + 1) * sizeof *y);
+    product_run(&p, kern, y);
+    for (size_t i = 0; i < n; i++)
+        if (!(y[i] == expected[i]))
+            fail_msg("%s %s: %d rows %d cols k %d: row %d col %d is %a, scalar has %a", kern->level,
+                     type_name(&p), rows, cols, (int)k, (int)i % rows, (int)i / rows, (double)y[i],
+                     (double)expected[i]);
+    uint32_t behind;
+    memcpy(&behind, y + n, sizeof behind);
+    assert_int_equal(behind, 0xFFFFFFFFu);
+    mem_free_aligned(expected);
+    mem_free_aligned(y);
+    mem_free_aligned(q);
+    product_free(&p);
+}
+
+#endif
 #endif
