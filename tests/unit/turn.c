@@ -12,6 +12,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "gguf/gguf.h"
 #include "sample/turn.h"
 #include "text/descr.h"
 #include "text/jinja.h"
@@ -309,12 +310,165 @@ static void test_templates(void **state) {
     assert_true(n_refused <= n_checked / 50);
 }
 
+/* ---- real vocabularies ---- */
+
+struct rig {
+    struct gguf *file;
+    struct vocab *v;
+    struct grammar_vocab *gv;
+    uint32_t *mask;
+};
+
+static bool rig_open(struct rig *r, const char *name) {
+    const char *shared = getenv("HOLDFAST_SHARED");
+    char path[4096];
+    struct err e = {0};
+    snprintf(path, sizeof path, "%s/data/vocab/%s.gguf", shared ? shared : "../shared", name);
+    *r = (struct rig){.file = gguf_open(path, &e)};
+    if (!r->file) return false;
+    r->v = vocab_open(r->file, &e);
+    r->gv = r->v ? grammar_vocab_new(r->v, &e) : NULL;
+    assert_non_null(r->gv);
+    r->mask = mem_calloc((size_t)vocab_size(r->v) / 32 + 1, 4);
+    return true;
+}
+
+static void rig_close(struct rig *r) {
+    grammar_vocab_free(r->gv);
+    vocab_close(r->v);
+    gguf_close(r->file);
+    mem_free(r->mask);
+}
+
+/* How many tokens the mask and trying do not agree on. */
+static int differences(struct rig *r, struct grammar_state *s, size_t *n_allowed) {
+    int bad = 0;
+    *n_allowed = 0;
+    assert_true(grammar_mask(s, r->mask));
+    for (int32_t id = 0; id < vocab_size(r->v); id++) {
+        bool bit = r->mask[id >> 5] >> (id & 31) & 1, ok = grammar_token(s, id);
+        if (ok) grammar_rollback(s, 1);
+        *n_allowed += bit;
+        bad += ok != bit;
+    }
+    return bad;
+}
+
+static void feed(struct rig *r, struct grammar_state *s, const char *text) {
+    struct tokens ids = {0};
+    assert_true(vocab_tokenize(r->v, str_of(text), false, true, &ids, NULL));
+    for (size_t i = 0; i < ids.n; i++) assert_true(grammar_token(s, ids.id[i]));
+    tokens_free(&ids);
+}
+
+static struct grammar *with_vocab(struct rig *r, const struct turn_format *f,
+                                  enum turn_choice choice) {
+    json_t *tools = json_loads(tools_text, 0, NULL);
+    struct turn_tool tool[2];
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *t = json_array_get(tools, i);
+        tool[i] = (struct turn_tool){json_get_str(t, "name"), json_object_get(t, "parameters")};
+    }
+    struct turn_request q = {
+        .format = f, .vocab = r->v, .tool = tool, .n_tools = 2, .choice = choice, .parallel = true};
+    struct err e = {0};
+    struct grammar *g = turn_grammar(&q, &e);
+    if (!g) print_error("%s\n", e.msg);
+    json_decref(tools);
+    return g;
+}
+
+static void test_vocab_text(void **state) {
+    (void)state;
+    struct rig r;
+    if (!rig_open(&r, "qwen2")) skip();
+    struct grammar *g = with_vocab(&r, &hermes, TURN_AUTO);
+    struct grammar_state *s = grammar_start(g, r.gv, NULL);
+    size_t n;
+    int32_t eos = vocab_special(r.v)->eos;
+    assert_int_equal(differences(&r, s, &n), 0);
+    assert_true(n > 150000); /* free text: all but tokens that go wrong behind the marker */
+    feed(&r, s, "Let me look <tool");
+    assert_int_equal(differences(&r, s, &n), 0);
+    assert_true(grammar_token(s, eos)); /* text may end anywhere */
+    assert_true(grammar_rollback(s, 1));
+    feed(&r, s, "_call>\n{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Oslo");
+    assert_int_equal(differences(&r, s, &n), 0);
+    assert_false(grammar_token(s, eos)); /* a call is never cut short */
+    feed(&r, s, "\"}}\n</tool_call>");
+    assert_true(grammar_token(s, eos));
+    grammar_end(s);
+    grammar_free(g);
+    rig_close(&r);
+}
+
+/* What is forced may be appended: up to where a longer token could begin. */
+static void test_forced_tokens(void **state) {
+    (void)state;
+    struct rig r;
+    if (!rig_open(&r, "qwen2")) skip();
+    struct grammar *g = with_vocab(&r, &hermes, TURN_REQUIRED);
+    struct grammar_state *s = grammar_start(g, r.gv, NULL);
+    struct tokens ids = {0};
+    struct buf text = {0};
+    feed(&r, s, "<tool_call>");
+    assert_true(grammar_forced(s, &text));
+    assert_string_equal(text.p, "\n{\"name\": \"");
+    assert_true(grammar_forced_tokens(s, &ids, NULL));
+    buf_clear(&text);
+    for (size_t i = 0; i < ids.n; i++) {
+        assert_true(grammar_token(s, ids.id[i]));
+        buf_str(&text, vocab_bytes(r.v, ids.id[i], false));
+    }
+    /* a token like ` "get` could cross the last quote */
+    assert_string_equal(text.p, "\n{\"name\":");
+    ids.n = 0;
+    buf_clear(&text);
+    feed(&r, s, " \"get");
+    assert_true(grammar_forced(s, &text));
+    assert_string_equal(text.p, "_weather\", \"arguments\": {");
+    tokens_free(&ids);
+    buf_free(&text);
+    grammar_end(s);
+    grammar_free(g);
+    rig_close(&r);
+}
+
+static void test_vocab_controls(void **state) {
+    (void)state;
+    struct rig r;
+    if (!rig_open(&r, "gemma-4")) skip();
+    struct turn_format f = {.think_open = STR("<|channel>thought"),
+                            .think_close = STR("<channel|>"),
+                            .syntax = TURN_GEMMA,
+                            .call_open = STR("<|tool_call>call:"),
+                            .call_close = STR("<tool_call|>"),
+                            .quote = STR("<|\"|>"),
+                            .trigger = STR("<|tool_call>call:")};
+    struct grammar *g = with_vocab(&r, &f, TURN_AUTO);
+    struct grammar_state *s = grammar_start(g, r.gv, NULL);
+    size_t n;
+    assert_int_equal(differences(&r, s, &n), 0);
+    feed(&r, s, "So: <|tool_call>call:get_weather{city:<|\"|>Oslo \"x\"");
+    assert_int_equal(differences(&r, s, &n), 0);
+    feed(&r, s, "<|\"|>,days:3");
+    assert_int_equal(differences(&r, s, &n), 0);
+    feed(&r, s, "}<tool_call|>");
+    assert_int_equal(differences(&r, s, &n), 0);
+    assert_true(grammar_token(s, vocab_special(r.v)->eos));
+    grammar_end(s);
+    grammar_free(g);
+    rig_close(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json),   cmocka_unit_test(test_bare),
-        cmocka_unit_test(test_tags),   cmocka_unit_test(test_python),
-        cmocka_unit_test(test_gemma),  cmocka_unit_test(test_framed),
-        cmocka_unit_test(test_answer), cmocka_unit_test(test_templates),
+        cmocka_unit_test(test_json),           cmocka_unit_test(test_bare),
+        cmocka_unit_test(test_tags),           cmocka_unit_test(test_python),
+        cmocka_unit_test(test_gemma),          cmocka_unit_test(test_framed),
+        cmocka_unit_test(test_answer),         cmocka_unit_test(test_templates),
+        cmocka_unit_test(test_vocab_text),     cmocka_unit_test(test_forced_tokens),
+        cmocka_unit_test(test_vocab_controls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
