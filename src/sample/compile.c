@@ -7,7 +7,11 @@
 
 #include <string.h>
 
-enum { RULE_WORK = 1 << 22, RULE_NODES = 1 << 12 };
+enum {
+    WORK = 8 << 20,
+    RULE_NFA = 1 << 18,
+    RULE_NODES = 1 << 12
+}; /* WORK: steps of the subset construction */
 
 struct compile {
     struct build *b;
@@ -20,7 +24,8 @@ struct compile {
     size_t cap_call_rule;
     uint32_t *node_rule;
     size_t cap_node_rule;
-    bool *nullable; /* by rule */
+    bool *nullable;     /* by rule */
+    uint64_t work_left; /* for all rules together */
 };
 
 static bool grow(struct compile *c, void **array, size_t *cap, size_t need, size_t size) {
@@ -55,32 +60,34 @@ static bool add_token(struct compile *c, int32_t id, uint32_t to) {
 /* All calls of one rule out of a set become one call whose successor is the union of theirs. */
 static bool add_calls(struct compile *c, struct subset *s, uint32_t set, uint32_t base,
                       bool merge) {
-    uint32_t n = s->set[set].n, *to = mem_array(n + 1, sizeof *to);
-    if (!to) return err_nomem(c->e, "a grammar", n * sizeof *to);
+    uint32_t n = s->set[set].n, n_left = 0;
+    uint32_t *left = mem_array(2 * (size_t)n + 1, sizeof *left), *to = left ? left + n : NULL;
+    if (!left) return err_nomem(c->e, "a grammar", n * sizeof *left);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t state = s->item[s->set[set].first + i];
+        if (c->nfa.state[state].kind == NFA_CALL) left[n_left++] = state;
+    }
     bool ok = true;
-    for (uint32_t i = 0; i < n && ok; i++) {
-        const struct nfa_state *x = &c->nfa.state[s->item[s->set[set].first + i]];
-        if (x->kind != NFA_CALL) continue;
-        uint32_t n_to = 0;
-        bool first = true;
-        for (uint32_t k = 0; k < n; k++) {
-            const struct nfa_state *y = &c->nfa.state[s->item[s->set[set].first + k]];
-            bool same = k == i || (merge && y->kind == NFA_CALL &&
-                                   !memcmp(&x->u.call, &y->u.call, sizeof x->u.call));
-            if (same && k < i) first = false;
-            if (same) to[n_to++] = y->a;
+    while (n_left > 0 && ok) { /* the first one takes its equals along */
+        const struct nfa_state first = c->nfa.state[left[0]];
+        uint32_t n_to = 0, kept = 0;
+        for (uint32_t i = 0; i < n_left; i++) {
+            const struct nfa_state *x = &c->nfa.state[left[i]];
+            bool same = i == 0 || (merge && !memcmp(&x->u.call, &first.u.call, sizeof x->u.call));
+            if (same) to[n_to++] = x->a;
+            else left[kept++] = left[i];
         }
-        if (!first) continue;
-        struct call call = {0, x->u.call.min, x->u.call.max, 0};
-        uint32_t rule = x->u.call.rule, next = subset_add(s, to, n_to);
+        s->work += n_left;
+        n_left = kept;
+        uint32_t next = subset_add(s, to, n_to);
         ok = next != NFA_NONE && GROW(c, c->g->call, &c->cap_calls, c->n_calls + 1) &&
              GROW(c, c->call_rule, &c->cap_call_rule, c->n_calls + 1);
         if (!ok) break;
-        call.next = base + next;
-        c->call_rule[c->n_calls] = rule;
-        c->g->call[c->n_calls++] = call;
+        c->call_rule[c->n_calls] = first.u.call.rule;
+        c->g->call[c->n_calls++] =
+            (struct call){0, first.u.call.min, first.u.call.max, base + next};
     }
-    mem_free(to);
+    mem_free(left);
     return ok;
 }
 
@@ -129,15 +136,15 @@ static bool add_rule_nodes(struct compile *c, uint32_t rule, uint32_t start, boo
     struct subset s;
     size_t limit = merge ? RULE_NODES + 4 * c->nfa.n : LIMIT_GRAMMAR_STATES;
     *why = NULL;
-    if (!subset_init(&s, &c->nfa, limit, merge ? RULE_WORK + 64 * c->nfa.n : 4 * RULE_WORK)) {
+    if (!subset_init(&s, &c->nfa, limit, merge ? c->work_left / 2 : c->work_left))
         return err_nomem(c->e, "a grammar", 0);
-    }
     uint32_t base = (uint32_t)c->n_nodes;
     c->rule_start[rule] = base;
     bool ok = subset_add(&s, &start, 1) == 0;
     for (uint32_t i = 0; i < s.n && ok; i++)
         ok = add_node(c, &s, i, rule, base, merge) && s.work <= s.work_limit;
     if (!ok) *why = s.fail ? s.fail : s.work > s.work_limit ? "it needs too many states" : NULL;
+    c->work_left = s.work < c->work_left ? c->work_left - s.work : 0;
     subset_free(&s);
     return ok;
 }
@@ -165,7 +172,7 @@ static bool add_rule(struct compile *c, uint32_t rule) {
 
 static bool add_rules(struct compile *c) {
     struct grammar *g = c->g;
-    c->nfa.limit = LIMIT_GRAMMAR_STATES;
+    c->nfa.limit = RULE_NFA;
     for (uint32_t i = 0; i < c->b->n_rules; i++)
         if (!add_rule(c, i)) return false;
     g->n_nodes = (uint32_t)c->n_nodes;
@@ -406,7 +413,7 @@ static void classify(struct grammar *g) {
 
 struct grammar *build_finish(struct build *b, struct expr *x, struct err *e) {
     struct grammar *g = mem_calloc(1, sizeof *g);
-    struct compile c = {.b = b, .g = g, .e = e};
+    struct compile c = {.b = b, .g = g, .e = e, .work_left = WORK};
     int root = build_rule(b, NULL, -1);
     build_define(b, root, x);
     bool ok = g && x && !b->failed;

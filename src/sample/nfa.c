@@ -270,6 +270,7 @@ static bool close_over(struct subset *s, const uint32_t *state, size_t n, size_t
         if (!push(s, &s->stack, &s->cap_stack, &top, st->a)) return false;
     }
     if (*n_found > 1) qsort(s->found, *n_found, sizeof *s->found, by_number);
+    s->work += 4 * *n_found;
     return true;
 }
 
@@ -379,8 +380,10 @@ bool subset_edges(struct subset *s, uint32_t set, struct subset_run **run, size_
         struct nfa_state *st = &s->nfa->state[s->item[s->set[set].first + i]];
         if (st->kind != NFA_SET) continue;
         uint32_t to = subset_add(s, &st->a, 1);
-        if (to == NFA_NONE) return false;
-        for (unsigned c = 0; c < 256; c++) {
+        if (s->work > s->work_limit) s->fail = too_large;
+        if (to == NFA_NONE || s->fail) return false;
+        s->work += 8u + st->hi - st->lo;
+        for (unsigned c = st->lo; c <= st->hi; c++) {
             if (!set_has(st->u.set, c)) continue;
             unsigned hi = c;
             while (hi < 255 && set_has(st->u.set, hi + 1)) hi++;
@@ -391,7 +394,6 @@ bool subset_edges(struct subset *s, uint32_t set, struct subset_run **run, size_
             }
             *run = p;
             (*run)[(*n)++] = (struct subset_run){(uint8_t)c, (uint8_t)hi, to};
-            s->work++;
             c = hi;
         }
     }

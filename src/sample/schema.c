@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { DISJOINT_VALUES = 256 };
 enum support { ANNOTATION, SUPPORTED, IF_TRUE, UNSUPPORTED };
 
 static const struct keyword {
@@ -291,12 +292,14 @@ static struct expr *enum_values(struct schema *sc, const struct parts *p, bool *
         if (!values) continue;
         *is_enum = true;
         struct expr *alt = build_alt(sc->b);
+        sc->listed = p->p[i].s;
         for (size_t k = 0; k < json_array_size(values); k++) {
             const json_t *v = json_array_get(values, k);
             bool ok = true;
-            for (size_t m = 0; m < p->n && ok; m++) ok = schema_check(sc, v, p->p[m].s, 0);
+            for (size_t m = 0; m < p->n && ok; m++) ok = schema_check_own(sc, v, p->p[m].s, 0);
             if (ok) build_push(sc->b, alt, constant(sc, p, v));
         }
+        sc->listed = NULL;
         json_decref(made);
         return alt;
     }
@@ -403,10 +406,13 @@ static bool disjoint(struct schema *sc, const json_t *a, const json_t *b, int de
 }
 
 static void check_one_of(struct schema *sc, const json_t *list, const char *path) {
-    size_t n = json_array_size(list);
-    for (size_t i = 0; i < n && n <= 64; i++)
+    size_t n = json_array_size(list), values = n;
+    for (size_t i = 0; i < n; i++)
+        values += json_array_size(json_object_get(json_array_get(list, i), "enum"));
+    bool large = values > DISJOINT_VALUES; /* every pair of values is compared */
+    for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < i; k++)
-            if (!disjoint(sc, json_array_get(list, i), json_array_get(list, k), 0)) {
+            if (large || !disjoint(sc, json_array_get(list, i), json_array_get(list, k), 0)) {
                 note(sc, path, "oneOf is treated as anyOf: its branches may overlap");
                 return;
             }
@@ -592,6 +598,7 @@ struct expr *build_schema(struct build *b, const struct schema_request *r, struc
     if (!x && e) *e = found;
     json_decref(sc->made);
     mem_free(sc->known);
+    lang_free(sc->pattern_lang);
     mem_free(sc->checked);
     mem_free(sc);
     return x;

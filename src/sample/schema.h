@@ -48,6 +48,9 @@ struct schema {
     } * known;
     size_t n_known, cap_known;
     uint32_t bucket[256];
+    const char *pattern; /* the last one that schema_check compiled */
+    struct lang *pattern_lang;
+    const json_t *listed; /* the enum of this schema holds: the value was taken from it */
     struct {
         char key[NUMBER_KEY];
         struct expr *x;
@@ -98,6 +101,8 @@ struct expr *schema_object(struct schema *sc, const struct parts *p);
 struct expr *schema_array(struct schema *sc, const struct parts *p);
 /* schema_check.c: does a value satisfy a schema? Keywords that are not supported count as kept. */
 bool schema_check(struct schema *sc, const json_t *v, const json_t *s, int depth);
+/* The same without $ref, allOf, anyOf and oneOf. */
+bool schema_check_own(struct schema *sc, const json_t *v, const json_t *s, int depth);
 
 /* jansson's iterators take objects that they do not change as not const. */
 static inline json_t *schema_json(const json_t *s) {

@@ -56,17 +56,21 @@ static int64_t n_chars(const json_t *v) {
     return n;
 }
 
+/* Whoever compiles the schema reports a pattern that is not supported; here it counts as kept. */
 static bool matches(struct schema *sc, struct str pattern, struct str text) {
-    bool strict = sc->strict;
-    struct buf *notes = sc->notes;
-    sc->strict = false; /* whoever compiles the schema reports the pattern */
-    sc->notes = NULL;
-    struct lang *l = schema_pattern(sc, pattern, "");
-    sc->strict = strict;
-    sc->notes = notes;
-    bool ok = !l || lang_match(l, text);
-    lang_free(l);
-    return ok;
+    if (sc->pattern != pattern.p) {
+        bool strict = sc->strict, failed = sc->failed;
+        struct buf *notes = sc->notes;
+        sc->strict = false;
+        sc->notes = NULL;
+        lang_free(sc->pattern_lang);
+        sc->pattern_lang = schema_pattern(sc, pattern, "");
+        sc->pattern = pattern.p;
+        sc->strict = strict;
+        sc->notes = notes;
+        sc->failed = failed;
+    }
+    return !sc->pattern_lang || lang_match(sc->pattern_lang, text);
 }
 
 static bool check_string(struct schema *sc, const json_t *v, const json_t *s) {
@@ -151,17 +155,16 @@ static bool check_applied(struct schema *sc, const json_t *v, const json_t *s, i
     return !one || n_holding(sc, v, one, depth) == 1;
 }
 
-bool schema_check(struct schema *sc, const json_t *v, const json_t *s, int depth) {
-    if (json_is_boolean(s)) return json_is_true(s);
-    if (!json_is_object(s) || depth > LIMIT_SCHEMA_DEPTH) return true;
+bool schema_check_own(struct schema *sc, const json_t *v, const json_t *s, int depth) {
+    if (!json_is_object(s)) return !json_is_false(s);
     int type = type_of(v), allowed = schema_types(s);
     if (allowed && !(type & allowed)) return false;
     const json_t *constant = json_object_get(s, "const"), *list = json_object_get(s, "enum");
     if (constant && !equal(v, constant)) return false;
-    bool found = !json_is_array(list);
+    bool found = !json_is_array(list) || sc->listed == s;
     for (size_t i = 0; i < json_array_size(list) && !found; i++)
         found = equal(v, json_array_get(list, i));
-    if (!found || !check_applied(sc, v, s, depth)) return false;
+    if (!found) return false;
     switch (type) {
     case TYPE_INTEGER:
     case TYPE_FRACTION:
@@ -175,4 +178,10 @@ bool schema_check(struct schema *sc, const json_t *v, const json_t *s, int depth
     default:
         return true;
     }
+}
+
+bool schema_check(struct schema *sc, const json_t *v, const json_t *s, int depth) {
+    if (depth > LIMIT_SCHEMA_DEPTH) return true;
+    return schema_check_own(sc, v, s, depth) &&
+           (!json_is_object(s) || check_applied(sc, v, s, depth));
 }

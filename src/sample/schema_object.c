@@ -8,7 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PROPERTIES = 4096, PLACES = 1 << 14, PATTERNS = 4 };
+enum {
+    PROPERTIES = 4096,
+    ONE_RULE = 64,    /* properties that go into one rule; more are cut into */
+    CHUNK = 16,       /* chunks of this size */
+    PLACES = 1 << 12, /* places in one object, for counts above one */
+    PATTERNS = 4
+};
 
 struct property {
     struct str name;
@@ -19,35 +25,31 @@ struct object {
     const struct parts *p;
     struct property *property;
     size_t n, cap;
+    json_t *index;                /* place of each name */
     struct str pattern[PATTERNS]; /* of patternProperties, each once */
     struct lang *pattern_lang[PATTERNS];
     size_t n_patterns;
     struct parts names; /* propertyNames */
     struct expr *extra; /* one further property, or NULL */
     int64_t min, max;
-    int *label, end;
 };
 
 static struct expr *lit(struct schema *sc, struct str s) {
     return build_lit(sc->b, s);
 }
 
-static struct property *find(const struct object *o, struct str name) {
-    for (size_t i = 0; i < o->n; i++)
-        if (str_eq(o->property[i].name, name)) return &o->property[i];
-    return NULL;
-}
-
 static struct property *add_name(struct schema *sc, struct object *o, struct str name) {
-    struct property *known = find(o, name);
-    if (known) return known;
+    const json_t *known = json_object_get(o->index, name.p);
+    if (known) return &o->property[json_integer_value(known)];
     void *grown = o->property;
     if (o->n == PROPERTIES) {
         err_set(sc->e, ERR_LIMIT, "schema at %.300s: more than %d properties", o->p->p[0].path,
                 PROPERTIES);
         return NULL;
     }
-    if (!mem_grow(&grown, &o->cap, o->n + 1, sizeof *o->property)) return NULL;
+    if (json_object_set_new(o->index, name.p, json_integer((json_int_t)o->n)) != 0 ||
+        !mem_grow(&grown, &o->cap, o->n + 1, sizeof *o->property))
+        return NULL;
     o->property = grown;
     o->property[o->n] = (struct property){.name = name};
     return &o->property[o->n++];
@@ -298,10 +300,14 @@ struct writer {
     bool tagged;
     int64_t cap; /* counts above are the same as this one */
     struct expr *separator, *space;
+    int *rule; /* of the rest of the object from CHUNK * i properties on, k written; -1: not yet */
+    /* the chunk at hand */
+    size_t from, to;
+    int *label, end;
 };
 
 static int place(const struct writer *w, size_t i, int64_t k) {
-    return w->o->label[i * (size_t)(w->cap + 1) + (size_t)k];
+    return w->label[(i - w->from) * (size_t)(w->cap + 1) + (size_t)k];
 }
 
 static struct expr *jump(struct writer *w, size_t i, int64_t k) {
@@ -327,7 +333,7 @@ static struct expr *property_step(struct writer *w, size_t i, int64_t k) {
 static struct expr *extra_step(struct writer *w, int64_t k) {
     struct build *b = w->sc->b;
     struct object *o = w->o;
-    struct expr *leave = build_goto(b, o->end), *alt = build_alt(b);
+    struct expr *leave = build_goto(b, w->end), *alt = build_alt(b);
     struct expr *label = build_label(b, place(w, o->n, k));
     int64_t least = o->min > k ? o->min - k : 0, most = o->max < 0 ? BUILD_MANY : o->max - k;
     if (least == 0) build_push(b, alt, k ? BUILD_SEQ(b, w->space, leave) : leave);
@@ -340,27 +346,58 @@ static struct expr *extra_step(struct writer *w, int64_t k) {
     return BUILD_SEQ(b, label, alt);
 }
 
+static int rest_rule(struct writer *w, size_t i, int64_t k);
+
+static struct expr *step(struct writer *w, size_t i, int64_t k) {
+    if (i < w->to) return property_step(w, i, k);
+    if (i == w->o->n) return extra_step(w, k);
+    struct build *b = w->sc->b;
+    return BUILD_SEQ(b, build_label(b, place(w, i, k)), build_call(b, rest_rule(w, i, k)),
+                     build_goto(b, w->end));
+}
+
+/* The graph of one chunk, entered at its first property with k written. */
+static struct expr *chunk(struct writer *w, size_t from, int64_t k) {
+    struct build *b = w->sc->b;
+    struct writer outer = *w;
+    size_t n = w->o->n, width = (size_t)(w->cap + 1);
+    w->from = from;
+    w->to = n > ONE_RULE && n - from > CHUNK ? from + CHUNK : n;
+    w->label = arena_alloc(&b->arena, (w->to - from + 1) * width * sizeof *w->label);
+    if (!w->label) return NULL;
+    for (size_t i = 0; i < (w->to - from + 1) * width; i++) w->label[i] = build_label_new(b);
+    w->end = build_label_new(b);
+    struct expr *seq = build_seq(b);
+    bool ok = build_push(b, seq, jump(w, from, k));
+    for (size_t i = from; i <= w->to; i++)
+        for (int64_t c = k; c <= w->cap && c <= k + (int64_t)(i - from) && ok; c++)
+            ok = build_push(b, seq, step(w, i, c));
+    ok = ok && build_push(b, seq, build_label(b, w->end));
+    *w = outer;
+    return ok ? seq : NULL;
+}
+
+static int rest_rule(struct writer *w, size_t i, int64_t k) {
+    int *rule = &w->rule[i / CHUNK * (size_t)(w->cap + 1) + (size_t)k];
+    if (*rule < 0) {
+        *rule = build_rule(w->sc->b, NULL, -1);
+        if (*rule >= 0) build_define(w->sc->b, *rule, chunk(w, i, k));
+    }
+    return *rule;
+}
+
 static struct expr *write_object(struct writer *w) {
     struct schema *sc = w->sc;
-    struct build *b = sc->b;
-    struct object *o = w->o;
     const struct tag_style *t = sc->style.tags;
-    size_t places = (o->n + 1) * (size_t)(w->cap + 1);
-    o->label = mem_array(places, sizeof *o->label);
-    if (!o->label) return NULL;
-    for (size_t i = 0; i < places; i++) o->label[i] = build_label_new(b);
-    o->end = build_label_new(b);
-    struct expr *seq = build_seq(b);
-    build_push(b, seq, w->tagged ? lit(sc, t->open) : lit(sc, STR("{")));
-    build_push(b, seq, w->space);
-    build_push(b, seq, jump(w, 0, 0));
-    for (size_t i = 0; i <= o->n; i++)
-        for (int64_t k = 0; k <= w->cap && k <= (int64_t)i; k++)
-            if (!build_push(b, seq, i < o->n ? property_step(w, i, k) : extra_step(w, k)))
-                return NULL;
-    build_push(b, seq, build_label(b, o->end));
-    bool ok = build_push(b, seq, w->tagged ? lit(sc, t->close) : lit(sc, STR("}")));
-    return ok ? seq : NULL;
+    size_t n_rules = (w->o->n / CHUNK + 1) * (size_t)(w->cap + 1);
+    w->rule = mem_array(n_rules, sizeof *w->rule);
+    if (!w->rule) return NULL;
+    for (size_t i = 0; i < n_rules; i++) w->rule[i] = -1;
+    struct expr *open = lit(sc, w->tagged ? t->open : STR("{"));
+    struct expr *close = lit(sc, w->tagged ? t->close : STR("}"));
+    struct expr *x = BUILD_SEQ(sc->b, open, w->space, chunk(w, 0, 0), close);
+    mem_free(w->rule);
+    return x;
 }
 
 static struct expr *object_of(struct schema *sc, struct object *o, bool tagged) {
@@ -380,7 +417,7 @@ static struct expr *object_of(struct schema *sc, struct object *o, bool tagged) 
     if (o->min > w.cap) w.cap = o->min;
     if (o->max > w.cap) w.cap = o->max;
     if (w.cap > (int64_t)o->n + 1) w.cap = (int64_t)o->n + 1; /* more are counted at run time */
-    if ((size_t)w.cap * o->n > PLACES) {
+    if (w.cap > 1 && (size_t)w.cap * o->n > PLACES) {
         if (!schema_unsupported(sc, o->p->p[0].path, "minProperties or maxProperties of this size"))
             return NULL;
         o->min = 0;
@@ -393,13 +430,13 @@ static struct expr *object_of(struct schema *sc, struct object *o, bool tagged) 
 }
 
 struct expr *schema_object(struct schema *sc, const struct parts *p) {
-    struct object o = {.p = p};
+    struct object o = {.p = p, .index = json_object()};
     bool tagged = sc->tagged;
     sc->tagged = false; /* only the outermost object */
-    struct expr *x = object_of(sc, &o, tagged);
+    struct expr *x = o.index ? object_of(sc, &o, tagged) : NULL;
+    json_decref(o.index);
     for (size_t k = 0; k < o.n_patterns; k++) lang_free(o.pattern_lang[k]);
     mem_free(o.property);
-    mem_free(o.label);
     return x;
 }
 

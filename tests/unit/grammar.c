@@ -311,6 +311,27 @@ static void test_schema_objects(void **state) {
     CHECK_ROWS(rows, from_schema);
 }
 
+/* More properties than one rule takes; each may be skipped, the order stays. */
+static void test_schema_large_object(void **state) {
+    (void)state;
+    struct buf schema = {0};
+    buf_cstr(&schema, "{\"type\":\"object\",\"properties\":{");
+    for (int i = 0; i < 200; i++)
+        buf_printf(&schema, "%s\"p%d\":{\"type\":\"integer\"}", i ? "," : "", i);
+    buf_cstr(&schema, "},\"required\":[\"p150\"],\"additionalProperties\":{\"type\":\"null\"}}");
+    struct err e = {0};
+    struct grammar *g = grammar_from_schema(buf_view(&schema), true, NULL, &e);
+    if (!g) print_error("%s\n", e.msg);
+    assert_non_null(g);
+    const char *const text[] = {
+        "{\"p150\":1}",     "{\"p0\":1, \"p15\":2, \"p16\":3, \"p150\":1, \"p199\":0, \"q\":null}",
+        "!{\"p0\":1}",      "!{\"p150\":1,\"p149\":1}",
+        "!{\"p150\":null}", NULL};
+    assert_int_equal(check(g, text, "200 properties"), 0);
+    grammar_free(g);
+    buf_free(&schema);
+}
+
 static void test_schema_arrays(void **state) {
     (void)state;
     static const struct row rows[] = {
@@ -661,13 +682,21 @@ static void test_hostile(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gbnf),           cmocka_unit_test(test_regex),
-        cmocka_unit_test(test_choices),        cmocka_unit_test(test_schema_scalars),
-        cmocka_unit_test(test_schema_numbers), cmocka_unit_test(test_schema_objects),
-        cmocka_unit_test(test_schema_arrays),  cmocka_unit_test(test_schema_combined),
-        cmocka_unit_test(test_schema_errors),  cmocka_unit_test(test_masks),
-        cmocka_unit_test(test_tokens_by_id),   cmocka_unit_test(test_cache),
-        cmocka_unit_test(test_bounded_memory), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_gbnf),
+        cmocka_unit_test(test_regex),
+        cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_schema_scalars),
+        cmocka_unit_test(test_schema_numbers),
+        cmocka_unit_test(test_schema_objects),
+        cmocka_unit_test(test_schema_large_object),
+        cmocka_unit_test(test_schema_arrays),
+        cmocka_unit_test(test_schema_combined),
+        cmocka_unit_test(test_schema_errors),
+        cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_tokens_by_id),
+        cmocka_unit_test(test_cache),
+        cmocka_unit_test(test_bounded_memory),
+        cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
