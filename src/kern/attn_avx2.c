@@ -17,8 +17,8 @@ static inline __m256i spread(const void *p) {
     return _mm256_set1_epi32(x);
 }
 
-/* One tile of 16 positions and one chunk of 32 dims for C columns. |k| <= 127 and |q| <= 127, so
- * a pair of products fits int16. */
+/* One chunk of 32 dims at 16 positions for C columns. |k| <= 127 and |q| <= 127, so a pair of
+ * products fits int16. */
 static ALWAYS_INLINE void dot_tile_q8(const uint8_t *k, const int8_t *const *q, int32_t *const *out,
                                       const int C) {
     const __m256i ones = _mm256_set1_epi16(1);
@@ -33,6 +33,8 @@ static ALWAYS_INLINE void dot_tile_q8(const uint8_t *k, const int8_t *const *q, 
             __m256i pb = _mm256_maddubs_epi16(abs_b, _mm256_sign_epi8(x, b));
             acc[2 * c] = _mm256_add_epi32(acc[2 * c], _mm256_madd_epi16(pa, ones));
             acc[2 * c + 1] = _mm256_add_epi32(acc[2 * c + 1], _mm256_madd_epi16(pb, ones));
+            V_PIN(acc[2 * c]);
+            V_PIN(acc[2 * c + 1]);
         }
     }
     UNROLL for (int c = 0; c < C; c++) {
@@ -41,29 +43,29 @@ static ALWAYS_INLINE void dot_tile_q8(const uint8_t *k, const int8_t *const *q, 
     }
 }
 
-/* The same for q4_0: byte codes of quads 2i (low) and 2i+1 (high). Eight products of at most
- * 2 * 15 * 127 fit int16; the codes' offset of 8 is taken off through the sum of q. */
+/* The same for q4_0: byte codes of quads 2i (low) and 2i+1 (high). A chunk's products fit int16
+ * (8 * 2 * 15 * 127); the codes' offset of 8 is taken off through the sum of q. */
 static ALWAYS_INLINE void dot_tile_q4(const uint8_t *k, const int8_t *const *q, const int *q_sum,
                                       int32_t *const *out, const int C) {
-    const __m256i low = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+    const __m256i nibble = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
     __m256i acc[2 * ATTN_SHARE];
     UNROLL for (int i = 0; i < 2 * C; i++) acc[i] = _mm256_setzero_si256();
-    UNROLL for (int i = 0; i < 4; i++) {
-        __m256i a = load(k + i * 64), b = load(k + i * 64 + 32);
-        __m256i a0 = _mm256_and_si256(a, low), a1 = _mm256_and_si256(_mm256_srli_epi16(a, 4), low);
-        __m256i b0 = _mm256_and_si256(b, low), b1 = _mm256_and_si256(_mm256_srli_epi16(b, 4), low);
+    UNROLL for (int i = 0; i < 8; i++) {
+        int side = i % 2;
+        __m256i codes = load(k + i / 2 * 64 + side * 32);
+        __m256i l = _mm256_and_si256(codes, nibble);
+        __m256i h = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
         UNROLL for (int c = 0; c < C; c++) {
-            __m256i x = spread(q[c] + i * 8), y = spread(q[c] + i * 8 + 4);
-            __m256i pa = _mm256_add_epi16(_mm256_maddubs_epi16(a0, x), _mm256_maddubs_epi16(a1, y));
-            __m256i pb = _mm256_add_epi16(_mm256_maddubs_epi16(b0, x), _mm256_maddubs_epi16(b1, y));
-            acc[2 * c] = _mm256_add_epi16(acc[2 * c], pa);
-            acc[2 * c + 1] = _mm256_add_epi16(acc[2 * c + 1], pb);
+            __m256i pl = _mm256_maddubs_epi16(l, spread(q[c] + i / 2 * 8));
+            __m256i ph = _mm256_maddubs_epi16(h, spread(q[c] + i / 2 * 8 + 4));
+            __m256i *s = &acc[2 * c + side];
+            *s = _mm256_add_epi16(*s, _mm256_add_epi16(pl, ph));
+            V_PIN(*s);
         }
     }
-    UNROLL for (int c = 0; c < C; c++) {
-        __m256i offset = _mm256_set1_epi32(8 * q_sum[c]);
-        store(out[c], _mm256_sub_epi32(_mm256_madd_epi16(acc[2 * c], ones), offset));
-        store(out[c] + 8, _mm256_sub_epi32(_mm256_madd_epi16(acc[2 * c + 1], ones), offset));
+    UNROLL for (int i = 0; i < 2 * C; i++) {
+        __m256i sum = _mm256_madd_epi16(acc[i], ones);
+        store(out[i / 2] + i % 2 * 8, _mm256_sub_epi32(sum, _mm256_set1_epi32(8 * q_sum[i / 2])));
     }
 }
 
@@ -99,36 +101,42 @@ static ALWAYS_INLINE void dot_cols(bool q4, const uint8_t *codes, const struct a
 DOT(dot_q8, false)
 DOT(dot_q4, true)
 
-/* Eight dims of one pair of positions as int16: codes of q8_0, or nibbles (0..15) of q4_0, whose
- * 32 dims stand in 32 bytes, dims e low and 16 + e high. */
-static ALWAYS_INLINE __m256i v_codes(bool q4, const uint8_t *pair, int eight) {
-    if (!q4) return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(pair + eight * 16)));
-    __m128i two = _mm_loadu_si128((const __m128i *)(pair + eight % 2 * 16));
-    if (eight >= 2) two = _mm_srli_epi16(two, 4);
-    return _mm256_cvtepu8_epi16(_mm_and_si128(two, _mm_set1_epi8(15)));
+/* Sum of one column's P, for the offset of q4_0 codes. */
+static inline int32_t sum_weights(const int16_t *P) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i s = _mm256_madd_epi16(load(P), ones);
+    for (int i = 16; i < ATTN_UNIT; i += 16)
+        s = _mm256_add_epi32(s, _mm256_madd_epi16(load(P + i), ones));
+    __m128i h = _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+    h = _mm_add_epi32(h, _mm_shuffle_epi32(h, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(h, _mm_shuffle_epi32(h, 0xb1)));
 }
 
-/* 16 dims of C columns: position pairs [pair0, pair1). */
+/* Half a group's 16 dims of C columns over the position pairs [pair0, pair1). q8_0: 8 dims in each
+ * vector, in order. q4_0: 8 bytes' low nibbles (dims e) and high nibbles (16 + e), as 0..15. */
 static ALWAYS_INLINE void mix_tile(bool q4, const uint8_t *v, int stride, int half, int pair0,
                                    int pair1, const int16_t *P, int32_t *sums, const int C) {
     __m256i acc[2 * ATTN_SHARE];
     UNROLL for (int i = 0; i < 2 * C; i++) acc[i] = _mm256_setzero_si256();
     for (int i = pair0; i < pair1; i++) {
-        __m256i a = v_codes(q4, v + i * stride, 2 * half),
-                b = v_codes(q4, v + i * stride, 2 * half + 1);
+        const __m128i *at = (const __m128i *)(v + i * stride + half * (q4 ? 16 : 32));
+        __m256i a = q4 ? _mm256_cvtepu8_epi16(_mm_loadu_si128(at))
+                       : _mm256_cvtepi8_epi16(_mm_loadu_si128(at));
+        __m256i b = q4 ? _mm256_srli_epi16(a, 4) : _mm256_cvtepi8_epi16(_mm_loadu_si128(at + 1));
+        if (q4) a = _mm256_and_si256(a, _mm256_set1_epi16(15));
         UNROLL for (int c = 0; c < C; c++) {
             __m256i x = spread(P + c * ATTN_UNIT + 2 * i);
             acc[2 * c] = _mm256_add_epi32(acc[2 * c], _mm256_madd_epi16(a, x));
             acc[2 * c + 1] = _mm256_add_epi32(acc[2 * c + 1], _mm256_madd_epi16(b, x));
+            V_PIN(acc[2 * c]);
+            V_PIN(acc[2 * c + 1]);
         }
     }
     UNROLL for (int c = 0; c < C; c++) {
-        int32_t offset = 0;
-        if (q4)
-            for (int p = 2 * pair0; p < 2 * pair1; p++) offset += 8 * P[c * ATTN_UNIT + p];
-        __m256i o = _mm256_set1_epi32(offset);
-        store(sums + c * 32 + half * 16, _mm256_sub_epi32(acc[2 * c], o));
-        store(sums + c * 32 + half * 16 + 8, _mm256_sub_epi32(acc[2 * c + 1], o));
+        __m256i o = _mm256_set1_epi32(q4 ? 8 * sum_weights(P + c * ATTN_UNIT) : 0);
+        int32_t *out = sums + c * 32 + half * (q4 ? 8 : 16);
+        store(out, _mm256_sub_epi32(acc[2 * c], o));
+        store(out + (q4 ? 16 : 8), _mm256_sub_epi32(acc[2 * c + 1], o));
     }
 }
 

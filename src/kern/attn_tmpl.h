@@ -207,38 +207,45 @@ static const float position[ATTN_UNIT] = {
     22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
     44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
 
-/* Weights of one column, its maximum and its sum. */
-static float weigh(const struct attn_step *step, int c, float *sum) {
+/* Scores of one column scaled, capped and masked; returns their maximum. */
+static float mask_scores(const struct attn_step *step, int c) {
     float *w = step->w + c * ATTN_UNIT;
     vf scale = v_set(step->scale), cap = v_set(step->softcap), hidden = v_set(-INFINITY);
-    vf before = v_set((float)step->first[c]), end = v_set((float)step->end[c]);
-    vf top[V16], acc[V16];
+    vf first = v_set((float)step->first[c]), end = v_set((float)step->end[c]);
+    bool masked = step->first[c] > 0 || step->end[c] < ATTN_UNIT;
+    vf top[V16];
     for (int j = 0; j < V16; j++) top[j] = hidden;
     for (int p = 0; p < ATTN_UNIT; p += VL) {
         vf x = v_mul(v_load(w + p), scale), at = v_load(position + p);
         if (step->softcap != 0) x = v_mul(cap, v_tanh(v_div(x, cap)));
-        x = v_select(v_less(at, end), v_select(v_less(at, before), hidden, x), hidden);
+        if (masked) x = v_select(v_less(at, end), v_select(v_less(at, first), hidden, x), hidden);
         v_store(w + p, x);
         top[p / VL % V16] = v_max(x, top[p / VL % V16]);
     }
-    float max = v_max16(top);
-    vf m = v_set(max);
+    return v_max16(top);
+}
+
+/* Scores to weights; returns their sum. */
+static float exp_scores(float *w, float max) {
+    vf m = v_set(max), acc[V16];
     for (int j = 0; j < V16; j++) acc[j] = v_set(0);
     for (int p = 0; p < ATTN_UNIT; p += VL) {
         vf e = v_exp_weight(v_sub(v_load(w + p), m));
         v_store(w + p, e);
         acc[p / VL % V16] = v_add(acc[p / VL % V16], e);
     }
-    *sum = v_sum16(acc);
-    return max;
+    return v_sum16(acc);
 }
 
 static void weights(struct attn_step *step, struct attn_state *st) {
     _Alignas(64) float max[ATTN_COLS], sum[ATTN_COLS];
     for (int c = 0; c < ATTN_COLS; c++) max[c] = -INFINITY, sum[c] = 0;
+    for (int c = 0; c < step->n; c++)
+        if (step->first[c] < step->end[c]) max[c] = mask_scores(step, c);
     for (int c = 0; c < step->n; c++) {
-        if (step->first[c] < step->end[c]) max[c] = weigh(step, c, &sum[c]);
-        else memset(step->w + c * ATTN_UNIT, 0, ATTN_UNIT * sizeof(float));
+        float *w = step->w + c * ATTN_UNIT;
+        if (step->first[c] < step->end[c]) sum[c] = exp_scores(w, max[c]);
+        else memset(w, 0, ATTN_UNIT * sizeof *w);
     }
     merge_sums(max, sum, st, step->n, step->keep, step->take);
 }

@@ -18,6 +18,8 @@
 #else
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
+/* A vector is in a register here: gcc otherwise reorders sums of integers until they spill. */
+#define V_PIN(x)      __asm__("" : "+x"(x))
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 #if defined(__AVX512F__)
@@ -94,6 +96,10 @@ static inline vf v_pow2(vf n) {
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(n), 23),
                                                 _mm512_set1_epi32(0x3f800000)));
 }
+/* Lanes 0..7 or 8..15 of 16. */
+static inline __m256 v_half(const vf *acc, int i) {
+    return i ? _mm512_extractf32x8_ps(*acc, 1) : _mm512_castps512_ps256(*acc);
+}
 #elif defined(__AVX2__)
 #include <immintrin.h>
 enum { VL = 8 };
@@ -166,6 +172,9 @@ static inline vf v_pow2(vf n) {
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(n), 23),
                                                 _mm256_set1_epi32(0x3f800000)));
 }
+static inline __m256 v_half(const vf *acc, int i) {
+    return acc[i];
+}
 #else
 enum { VL = 1 };
 typedef float vf;
@@ -236,20 +245,36 @@ enum { V16 = 16 / VL };
 /* x + V_ROUND rounds |x| < 2^22 to an integer, which stands in the low bits. */
 #define V_ROUND 0x1.8p23f
 
-/* The sum of 16 lanes in the order that every level keeps. */
+/* The sum of 16 lanes and their maximum, in the order that every level keeps: l with l+8, then
+ * with l+4, l+2, l+1. */
+#if defined(__AVX2__)
+static inline float v_sum16(const vf acc[V16]) {
+    __m256 h = _mm256_add_ps(v_half(acc, 0), v_half(acc, 1));
+    __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
+}
+static inline float v_max16(const vf acc[V16]) {
+    __m256 h = _mm256_max_ps(v_half(acc, 0), v_half(acc, 1));
+    __m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
+}
+#else
 static inline float v_sum16(const vf acc[V16]) {
     float l[16];
-    for (int i = 0; i < V16; i++) v_store(l + i * VL, acc[i]);
+    memcpy(l, acc, sizeof l);
     for (int step = 8; step; step /= 2)
         for (int i = 0; i < step; i++) l[i] += l[i + step];
     return l[0];
 }
 static inline float v_max16(const vf acc[V16]) {
     float l[16];
-    for (int i = 0; i < V16; i++) v_store(l + i * VL, acc[i]);
+    memcpy(l, acc, sizeof l);
     for (int step = 8; step; step /= 2)
         for (int i = 0; i < step; i++) l[i] = l[i] > l[i + step] ? l[i] : l[i + step];
     return l[0];
 }
+#endif
 
 #endif
