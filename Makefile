@@ -45,13 +45,15 @@ $(B)/libholdfast.so: $(LIB_OBJ)
 $(B)/holdfast: $(CMD_OBJ) $(B)/libholdfast.a
 	$(CC) -o $@ $(CMD_OBJ) $(B)/libholdfast.a $(LDLIBS)
 
+# Sanitizers at -O1 take minutes on the kernels' templates, and a second without optimisation.
+KERN_OPT := $(if $(SAN),-O0,-O3)
 # Instruction-set flags belong to one file each; everything else runs on any machine.
 ifneq ($(filter x86_64 amd64,$(ARCH)),)
-$(B)/src/kern/%_avx2.o:   KERN_FLAGS = -O3 -mavx2 -mfma -mf16c
-$(B)/src/kern/%_avx512.o: KERN_FLAGS = -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma -mf16c -mprefer-vector-width=512
-$(B)/tests/kernels/%_simde: KERN_FLAGS = -mavx2 -mfma -mf16c -Wno-psabi
+$(B)/src/kern/%_avx2.o:   KERN_FLAGS = $(KERN_OPT) -mavx2 -mfma -mf16c
+$(B)/src/kern/%_avx512.o: KERN_FLAGS = $(KERN_OPT) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma -mf16c -mprefer-vector-width=512
+$(B)/tests/kernels/%_simde: KERN_FLAGS = $(if $(SAN),-O0) -mavx2 -mfma -mf16c -Wno-psabi
 endif
-$(B)/src/kern/%_scalar.o: KERN_FLAGS = -O2
+$(B)/src/kern/%_scalar.o: KERN_FLAGS = $(if $(SAN),-O0,-O2)
 $(B)/src/kern/%.o: STRICT =
 $(B)/gen/%.o: STRICT =
 
