@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { PAGE_UNITS_DEFAULT = 1 };
+enum { PAGE_UNITS_DEFAULT = 1, LEDGER_BYTES = 64 << 20 };
 
 const char *hold_version(void) {
     return HOLDFAST_VERSION;
@@ -178,7 +178,8 @@ static bool start(struct hold_engine *eng, struct err *e) {
     eng->page_len = eng->o.page_units * KV_UNIT;
     eng->pool = pages_open(eng->o.kv_bytes, e);
     eng->prefix = eng->pool ? prefix_new(eng->pool, eng->page_len, e) : NULL;
-    if (!eng->prefix) return false;
+    eng->ledger = ledger_new(LEDGER_BYTES, e);
+    if (!eng->prefix || !eng->ledger) return false;
     if (pthread_create(&eng->thread, NULL, engine_main, &boot) != 0)
         return err_set(e, ERR_IO, "cannot start the engine's thread");
     pthread_mutex_lock(&eng->lock);
@@ -193,6 +194,7 @@ static bool start(struct hold_engine *eng, struct err *e) {
 static void engine_free(struct hold_engine *eng) {
     if (eng->backend) eng->backend->close(eng->backend);
     prefix_free(eng->prefix);
+    ledger_free(eng->ledger);
     if (eng->pool) pages_close(eng->pool);
     pthread_cond_destroy(&eng->work);
     pthread_cond_destroy(&eng->answered);

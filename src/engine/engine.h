@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "cache/prefix.h"
 #include "engine/events.h"
+#include "engine/ledger.h"
 #include "engine/output.h"
 #include "engine/prompt.h"
 #include "engine/seq.h"
@@ -36,6 +37,7 @@ struct hold_engine {
     struct backend *backend; /* opened by the engine thread: its pool counts that as worker 0 */
     struct pages *pool;
     struct prefix *prefix;
+    struct ledger *ledger; /* shared */
     int page_len;
     struct hold_model *models;
     uint64_t n_requests; /* also the id of the last one */
@@ -106,12 +108,12 @@ struct hold_request {
     struct buf notes;
     struct chat_span *span; /* of the rendered text: what an explanation names */
     size_t n_span;
-    bool bos_added;      /* the first token is not of that text */
-    struct tokens force; /* what ends the reasoning when its budget is spent */
-    size_t n_forced;     /* chosen so far */
-    int32_t think_open;  /* first token of a reasoning block, or -1 */
-    uint64_t tenant;
-    int64_t n_cached;                                         /* -1: not looked up yet */
+    bool bos_added;         /* the first token is not of that text */
+    struct tokens force;    /* what ends the reasoning when its budget is spent */
+    size_t n_forced;        /* chosen so far */
+    int32_t think_open;     /* first token of a reasoning block, or -1 */
+    uint64_t tenant, scope; /* of the prefix tree, of the ledger */
+    int64_t n_cached;       /* -1: not looked up yet */
     uint64_t submitted_ns, started_ns, first_ns, progress_ns; /* 0: not yet */
     pthread_mutex_t miss_lock;                                /* guards miss */
     struct hold_miss miss;

@@ -1,5 +1,6 @@
 /* Tokens to text to blocks (contract in output.h). */
 #include "engine/output.h"
+#include "base/mem.h"
 #include "base/os.h"
 #include "base/rng.h"
 
@@ -20,6 +21,7 @@ void output_init(struct output *o, const struct vocab *v, struct events *q, cons
 
 void output_free(struct output *o) {
     toolcall_close(o->parser);
+    mem_free(o->piece);
     buf_free(&o->raw);
     buf_free(&o->text);
     buf_free(&o->name);
@@ -122,6 +124,26 @@ static void make_id(struct output *o, struct str given) {
     o->id_state = rng.state;
 }
 
+static void piece_start(struct output *o, enum hold_block_kind kind) {
+    void *p = o->piece;
+    if (!mem_grow(&p, &o->piece_cap, o->n_pieces + 1, sizeof *o->piece)) {
+        o->failed = true;
+        return;
+    }
+    o->piece = p;
+    o->piece[o->n_pieces] = (struct output_piece){.kind = kind, .exact = true};
+    memcpy(o->piece[o->n_pieces++].id, o->id, sizeof o->id);
+}
+
+static void piece_add(struct output *o, const struct toolcall_event *ev) {
+    struct output_piece *p = o->n_pieces ? &o->piece[o->n_pieces - 1] : NULL;
+    if (!p || ev->text.len == 0) return;
+    if (p->to == 0) p->from = p->to = ev->raw_from;
+    p->exact = p->exact && p->to == ev->raw_from && ev->raw_to - ev->raw_from == ev->text.len &&
+               memcmp(o->raw.p + ev->raw_from, ev->text.p, ev->text.len) == 0;
+    p->to = ev->raw_to;
+}
+
 static void on_parsed(void *ctx, const struct toolcall_event *ev) {
     static const enum hold_block_kind kind[] = {/* ORDER toolcall_kind */
                                                 HOLD_TEXT, HOLD_REASONING, HOLD_CALL};
@@ -134,9 +156,11 @@ static void on_parsed(void *ctx, const struct toolcall_event *ev) {
             make_id(o, ev->id);
             buf_str(&o->name, ev->name);
         }
+        piece_start(o, kind[ev->kind]);
         block_start(o, kind[ev->kind], ev->raw_from);
         break;
     case TOOLCALL_DELTA:
+        piece_add(o, ev);
         buf_str(&o->text, ev->text);
         flush_text(o, false);
         break;

@@ -11,6 +11,13 @@
 
 enum { OUTPUT_ID = 64 };
 
+struct output_piece { /* where the text of a block stands in `raw` */
+    enum hold_block_kind kind;
+    bool exact; /* byte for byte */
+    size_t from, to;
+    char id[OUTPUT_ID];
+};
+
 struct output {
     const struct vocab *vocab;
     struct events *events;
@@ -19,15 +26,17 @@ struct output {
     struct toolcall *parser; /* NULL: all of it is one text block */
     struct str call_close;   /* of its template */
     struct vocab_stream stream;
-    struct buf raw;          /* everything generated, control tokens too */
-    struct buf text;         /* of the current block, held back: a stop string may begin in it */
-    struct buf name;         /* of the current call */
-    struct hold_block block; /* the current one */
-    char id[OUTPUT_ID];      /* of the current call */
-    bool open;               /* a block has been started */
-    bool thinking;           /* the answer is inside a reasoning block */
-    bool finished, failed;   /* failed: no memory */
-    int stopped;             /* index of the stop string that was found, or -1 */
+    struct buf raw;             /* everything generated, control tokens too */
+    struct buf text;            /* of the current block, held back: a stop string may begin in it */
+    struct buf name;            /* of the current call */
+    struct hold_block block;    /* the current one */
+    char id[OUTPUT_ID];         /* of the current call */
+    struct output_piece *piece; /* of every block, with a parser */
+    size_t n_pieces, piece_cap;
+    bool open;             /* a block has been started */
+    bool thinking;         /* the answer is inside a reasoning block */
+    bool finished, failed; /* failed: no memory */
+    int stopped;           /* index of the stop string that was found, or -1 */
     int n_blocks, n_calls;
     int64_t n_reasoning; /* tokens */
     uint64_t id_state;   /* for the ids of calls */

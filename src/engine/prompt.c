@@ -12,6 +12,11 @@ bool prompt_template_open(struct prompt_template *t, const struct gguf *g, const
                           struct str override, struct err *e) {
     *t = (struct prompt_template){.chat = chat_open_model(g, v, override, e)};
     if (!t->chat) return false;
+    struct tokens a = {0};
+    bool ok = vocab_tokenize(v, STR("a"), false, false, &a, e);
+    t->space_prefix = ok && a.n && vocab_bytes(v, a.id[0], false).p[0] == ' ';
+    tokens_free(&a);
+    if (!ok) return false;
     for (int tools = 0; tools < 2; tools++) {
         const struct jinja *j = chat_jinja(t->chat, tools);
         t->has_descr[tools] = true;
@@ -47,16 +52,7 @@ static size_t markers(const struct descr *d, struct str out[MARKERS_MAX]) {
     return n;
 }
 
-static bool tokenize(struct prompt *p, const struct vocab *v, struct err *e) {
-    struct text_span *spans = NULL;
-    size_t n = 0;
-    bool ok = chat_text_spans(&p->text, &spans, &n) || err_nomem(e, "a prompt", p->text.text.len);
-    ok = ok && vocab_tokenize_spans(v, spans, n, !p->text.has_bos, &p->ids, e);
-    mem_free(spans);
-    return ok;
-}
-
-bool prompt_render(struct prompt *p, const struct prompt_template *t, const struct vocab *v,
+bool prompt_render(struct prompt *p, const struct prompt_template *t, const struct replay *how,
                    const struct hold_chat *c, struct err *e) {
     struct str mark[MARKERS_MAX];
     *p = (struct prompt){0};
@@ -78,7 +74,10 @@ bool prompt_render(struct prompt *p, const struct prompt_template *t, const stru
                              .continue_last = c->continue_last,
                              .markers = mark,
                              .n_markers = markers(p->descr, mark)};
-    return chat_render(t->chat, &q, &p->text, e) && tokenize(p, v, e);
+    struct replay with = *how;
+    with.messages = p->messages;
+    with.space_prefix = t->space_prefix;
+    return chat_render(t->chat, &q, &p->text, e) && replay_tokenize(&with, &p->text, &p->ids, e);
 }
 
 void prompt_free(struct prompt *p) {

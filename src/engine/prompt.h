@@ -3,6 +3,7 @@
 #define HOLDFAST_ENGINE_PROMPT_H
 
 #include "base/json.h"
+#include "engine/replay.h"
 #include "holdfast.h"
 #include "text/chat.h"
 #include "text/descr.h"
@@ -13,6 +14,7 @@ struct prompt_template {
     struct chat *chat;
     struct descr descr[2]; /* without and with tools */
     bool has_descr[2];
+    bool space_prefix; /* the vocabulary puts a space before a text */
 };
 bool prompt_template_open(struct prompt_template *t, const struct gguf *g, const struct vocab *v,
                           struct str override, struct err *e);
@@ -24,8 +26,9 @@ struct prompt {
     struct tokens ids;
     const struct descr *descr;
 };
-/* Parses, renders and tokenizes. Free with prompt_free in either case. */
-bool prompt_render(struct prompt *p, const struct prompt_template *t, const struct vocab *v,
+/* Parses, renders and tokenizes; `how` says what is replayed (its messages are filled in). Free
+ * with prompt_free in either case. */
+bool prompt_render(struct prompt *p, const struct prompt_template *t, const struct replay *how,
                    const struct hold_chat *c, struct err *e);
 void prompt_free(struct prompt *p);
 

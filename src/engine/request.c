@@ -95,7 +95,10 @@ static bool make_parser(struct hold_request *r, const struct prompt *p, struct e
 
 static bool take_chat(struct hold_request *r, struct tokens *out, struct err *e) {
     struct prompt p;
-    bool ok = prompt_render(&p, &r->model->templates, r->model->vocab, r->o.chat, e) &&
+    struct replay how = {.ledger = r->o.no_ledger ? NULL : r->eng->ledger,
+                         .scope = r->scope,
+                         .vocab = r->model->vocab};
+    bool ok = prompt_render(&p, &r->model->templates, &how, r->o.chat, e) &&
               keep_rendering(r, &p, e) && make_parser(r, &p, e) && constrain_chat(r, &p, e);
     *out = p.ids;
     p.ids = (struct tokens){0};
@@ -205,6 +208,7 @@ static bool fill(struct hold_request *r, struct err *e) {
     bool ok = check_options(&r->o, e) && copy_stops(r, &stop, e) &&
               events_init(&r->events, r->o.want_logits ? m->stream_rows : 0, m->info.n_vocab, e);
     if (!ok) return false;
+    r->scope = r->tenant ^ m->key.model * 0x9E3779B97F4A7C15u;
     output_init(&r->output, m->vocab, &r->events, stop, r->o.n_stop);
     ok = (r->o.chat ? take_chat(r, &prompt, e) : take_prompt(r, &r->o, &prompt, e)) &&
          check_length(r, prompt.n, e) && make_seq(r, &prompt, e) &&
@@ -212,7 +216,6 @@ static bool fill(struct hold_request *r, struct err *e) {
     r->seq.n_prompt = (int)prompt.n; /* also where it overflows: the error says it */
     tokens_free(&prompt);
     if (!ok) return false;
-    r->tenant = str_hash(str_of(r->o.cache_key ? r->o.cache_key : ""));
     r->events.wake = r->o.wake;
     r->events.wake_ctx = r->o.wake_ctx;
     r->events.room = engine_poke;

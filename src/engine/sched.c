@@ -153,6 +153,9 @@ static void finish(struct hold_request *r, enum hold_finish why) {
                  .prefill_ms = ms(r->started_ns, first),
                  .decode_ms = ms(r->first_ns, now),
                  .ttft_ms = ms(r->submitted_ns, r->first_ns)}};
+    if (!r->o.no_ledger && r->output.n_pieces)
+        replay_keep(r->eng->ledger, r->scope, &r->output, r->seq.token + r->seq.n_prompt,
+                    r->seq.n - r->seq.n_prompt);
     st->n_finished++;
     if (why == HOLD_FINISH_CANCELLED) st->n_cancelled++;
     events_put(&r->events, &ev);

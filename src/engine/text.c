@@ -61,7 +61,7 @@ bool hold_render(const struct hold_model *m, const struct hold_chat *c, struct h
     struct err e = {0};
     struct prompt p;
     *out = (struct hold_rendering){0};
-    bool ok = prompt_render(&p, &m->templates, m->vocab, c, &e);
+    bool ok = prompt_render(&p, &m->templates, &(struct replay){.vocab = m->vocab}, c, &e);
     if (ok) {
         const struct buf *text = &p.text.text, *notes = &p.text.notes;
         out->text = mem_strndup(text->p ? text->p : "", text->len);

@@ -1,0 +1,149 @@
+/* The ledger (contract in ledger.h): a hash table with chains, and a ring in the order of use. */
+#include "engine/ledger.h"
+#include "base/limits.h"
+#include "base/mem.h"
+
+#include <pthread.h>
+#include <string.h>
+
+enum { BUCKETS = 4096 };
+
+struct use { /* link in the ring; first member of an entry */
+    struct use *prev, *next;
+};
+
+struct entry {
+    struct use use;
+    struct entry *chain;
+    uint64_t key;
+    size_t bytes;
+    size_t text_len, from, to, n;
+    int32_t token[]; /* n, and behind them the text */
+};
+
+struct ledger {
+    pthread_mutex_t lock;
+    size_t bytes, max_bytes;
+    struct use ring; /* next: used last */
+    struct entry *bucket[BUCKETS];
+};
+
+struct ledger *ledger_new(size_t max_bytes, struct err *e) {
+    struct ledger *l = mem_calloc(1, sizeof *l);
+    if (!l) {
+        err_nomem(e, "the ledger", sizeof *l);
+        return NULL;
+    }
+    pthread_mutex_init(&l->lock, NULL);
+    l->max_bytes = max_bytes;
+    l->ring = (struct use){&l->ring, &l->ring};
+    return l;
+}
+
+static char *entry_text(const struct entry *n) {
+    return (char *)(uintptr_t)(n->token + n->n);
+}
+
+static void use_unlink(struct use *u) {
+    u->prev->next = u->next;
+    u->next->prev = u->prev;
+}
+
+static void use_now(struct ledger *l, struct entry *n) {
+    n->use = (struct use){&l->ring, l->ring.next};
+    n->use.prev->next = n->use.next->prev = &n->use;
+}
+
+static void drop(struct ledger *l, struct entry *n) {
+    struct entry **at = &l->bucket[n->key % BUCKETS];
+    while (*at != n) at = &(*at)->chain;
+    *at = n->chain;
+    use_unlink(&n->use);
+    l->bytes -= n->bytes;
+    mem_free(n);
+}
+
+void ledger_free(struct ledger *l) {
+    if (!l) return;
+    while (l->ring.next != &l->ring) drop(l, (struct entry *)l->ring.next);
+    pthread_mutex_destroy(&l->lock);
+    mem_free(l);
+}
+
+struct str ledger_core(struct str s) {
+    while (s.len && strchr(" \t\r\n", s.p[s.len - 1])) s.len--;
+    while (s.len && strchr(" \t\r\n", *s.p)) s.p++, s.len--;
+    return s;
+}
+
+static uint64_t key_of(uint64_t scope, struct str s, bool is_id) {
+    return (str_hash(s) ^ scope) * 0x9E3779B97F4A7C15u + is_id;
+}
+
+static struct entry *find(struct ledger *l, uint64_t key) {
+    struct entry *n = l->bucket[key % BUCKETS];
+    while (n && n->key != key) n = n->chain;
+    return n;
+}
+
+void ledger_add(struct ledger *l, uint64_t scope, const char *call_id,
+                const struct ledger_piece *p) {
+    size_t bytes = sizeof(struct entry) + p->n * sizeof *p->token + p->text.len;
+    if (p->n == 0 || bytes > l->max_bytes / 4) return;
+    struct entry *n = mem_alloc(bytes);
+    if (!n) return;
+    *n = (struct entry){.bytes = bytes,
+                        .key = key_of(scope, call_id ? str_of(call_id) : p->text, call_id),
+                        .text_len = p->text.len,
+                        .from = p->from,
+                        .to = p->to,
+                        .n = p->n};
+    memcpy(n->token, p->token, p->n * sizeof *p->token);
+    memcpy(entry_text(n), p->text.p, p->text.len);
+    pthread_mutex_lock(&l->lock);
+    struct entry *old = find(l, n->key);
+    if (old) drop(l, old);
+    while (l->bytes + bytes > l->max_bytes) drop(l, (struct entry *)l->ring.prev);
+    n->chain = l->bucket[n->key % BUCKETS];
+    l->bucket[n->key % BUCKETS] = n;
+    l->bytes += bytes;
+    use_now(l, n);
+    pthread_mutex_unlock(&l->lock);
+}
+
+/* ---- looking up --------------------------------------------------------------------------- */
+static bool copy_hit(struct ledger *l, struct entry *n, struct arena *mem,
+                     struct ledger_piece *hit) {
+    char *text = arena_strndup(mem, entry_text(n), n->text_len);
+    int32_t *token = arena_alloc(mem, n->n * sizeof *token);
+    if (!text || !token) return false;
+    memcpy(token, n->token, n->n * sizeof *token);
+    *hit = (struct ledger_piece){{text, n->text_len}, n->from, n->to, token, n->n};
+    use_unlink(&n->use);
+    use_now(l, n);
+    return true;
+}
+
+bool ledger_find_text(struct ledger *l, uint64_t scope, struct str text, struct arena *mem,
+                      struct ledger_piece *hit) {
+    pthread_mutex_lock(&l->lock);
+    struct entry *n = find(l, key_of(scope, text, false));
+    bool ok =
+        n && str_eq(text, (struct str){entry_text(n), n->text_len}) && copy_hit(l, n, mem, hit);
+    pthread_mutex_unlock(&l->lock);
+    return ok;
+}
+
+bool ledger_find_call(struct ledger *l, uint64_t scope, const char *call_id, const json_t *args,
+                      struct arena *mem, struct ledger_piece *hit) {
+    struct err e;
+    pthread_mutex_lock(&l->lock);
+    struct entry *n = find(l, key_of(scope, str_of(call_id), true));
+    bool ok = n && copy_hit(l, n, mem, hit);
+    pthread_mutex_unlock(&l->lock);
+    if (!ok) return false;
+    json_t *own = json_parse(hit->text, LIMIT_JSON_BYTES, &e);
+    ok = own && json_equal(own, args);
+    json_decref(own);
+    return ok;
+}
