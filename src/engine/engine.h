@@ -109,6 +109,7 @@ struct hold_request {
     struct chat_span *span; /* of the rendered text: what an explanation names */
     size_t n_span;
     bool bos_added;         /* the first token is not of that text */
+    struct tokens only;     /* those the grammar leaves no choice about */
     struct tokens force;    /* what ends the reasoning when its budget is spent */
     size_t n_forced;        /* chosen so far */
     int32_t think_open;     /* first token of a reasoning block, or -1 */

@@ -208,6 +208,7 @@ static bool fill(struct hold_request *r, struct err *e) {
     bool ok = check_options(&r->o, e) && copy_stops(r, &stop, e) &&
               events_init(&r->events, r->o.want_logits ? m->stream_rows : 0, m->info.n_vocab, e);
     if (!ok) return false;
+    r->tenant = str_hash(str_of(r->o.cache_key ? r->o.cache_key : ""));
     r->scope = r->tenant ^ m->key.model * 0x9E3779B97F4A7C15u;
     output_init(&r->output, m->vocab, &r->events, stop, r->o.n_stop);
     ok = (r->o.chat ? take_chat(r, &prompt, e) : take_prompt(r, &r->o, &prompt, e)) &&
@@ -264,6 +265,7 @@ void request_unref(struct hold_request *r) {
     if (r->events.fill.p || r->events.drain.p) events_free(&r->events);
     pthread_mutex_destroy(&r->miss_lock);
     tokens_free(&r->force);
+    tokens_free(&r->only);
     buf_free(&r->notes);
     json_decref(r->tools);
     arena_free(&r->arena);

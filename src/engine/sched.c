@@ -9,7 +9,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { PROGRESS_NS = 50000000 };
+enum { PROGRESS_NS = 50000000, ONLY_MAX = 64 /* rows beside other sequences */ };
 
 struct step_part {
     struct hold_request *r;
@@ -379,7 +379,11 @@ static void plan(struct hold_model *m, uint64_t now) {
     struct step *st = m->step;
     st->n_parts = st->n_rows = st->n_decode = st->n_logits = 0;
     for (int i = 0; i < m->n_active && st->n_rows < m->info.n_ubatch; i++)
-        if (ready(m->active[i], REQUEST_DECODE)) plan_part(m, m->active[i], 1);
+        if (ready(m->active[i], REQUEST_DECODE)) {
+            int n = m->active[i]->seq.n - m->active[i]->seq.n_past;
+            int room = m->info.n_ubatch - st->n_rows - (m->n_active - i - 1);
+            plan_part(m, m->active[i], n < room ? n : room);
+        }
     int room = m->info.n_ubatch - st->n_rows;
     int left = slice_rows(&m->rates, st->n_decode, room, m->eng->o.prefill_share);
     while (left > 0 && st->n_parts < m->info.n_parallel) {
@@ -499,30 +503,30 @@ static void token_event(struct hold_request *r, const struct sampler_choice *c) 
                                                           .top = top}});
 }
 
-/* The chosen token joins the sequence and the answer, unless it ends it. */
-static void accept(struct hold_request *r, const struct sampler_choice *c) {
+/* The chosen token joins the sequence and the answer, unless it ends it. false: it is over. */
+static bool accept(struct hold_request *r, const struct sampler_choice *c) {
     struct seq *s = &r->seq;
     struct output *out = &r->output;
+    struct err e = {0};
     if (r->o.want_tokens) token_event(r, c);
     if (vocab_is_eog(r->model->vocab, c->id) && !r->o.ignore_end) {
         if (output_ends_call(out, c->id)) output_token(out, c->id);
         output_finish(out, false);
         finish(r, out->n_calls ? HOLD_FINISH_CALLS : HOLD_FINISH_STOP);
-        return;
+        return false;
     }
     sampler_accept(s->sampler, c->id);
     s->token[s->n++] = c->id;
     r->model->stats.n_generated_tokens++;
     output_token(out, c->id);
+    bool over = out->failed || out->stopped >= 0 || s->n == s->cap;
     if (out->failed) {
-        struct err e = {0};
         err_nomem(&e, "an answer", out->raw.len);
         fail(r, &e);
-    } else if (out->stopped >= 0) {
-        finish(r, HOLD_FINISH_STOP_STRING);
-    } else if (s->n == s->cap) {
-        finish(r, HOLD_FINISH_LENGTH);
+    } else if (over) {
+        finish(r, out->stopped >= 0 ? HOLD_FINISH_STOP_STRING : HOLD_FINISH_LENGTH);
     }
+    return !over;
 }
 
 /* Debug builds abort on an allocation in here. */
@@ -576,14 +580,39 @@ static bool choose(struct hold_request *r, const float *logits, struct sampler_c
     return true;
 }
 
+/* Tokens that the grammar leaves no choice about join without being sampled; the next step computes
+ * them together. Returns how many; *over: the answer has ended with them. */
+static size_t accept_only_ones(struct hold_request *r, bool *over) {
+    struct err e = {0};
+    size_t n = 0;
+    r->only.n = 0;
+    *over = false;
+    if (!bound(r) || !grammar_forced_tokens(r->seq.grammar, &r->only, &e)) return 0;
+    size_t room = r->seq.cap > r->seq.n ? (size_t)(r->seq.cap - r->seq.n) : 0;
+    for (size_t end = r->only.n < ONLY_MAX ? r->only.n : ONLY_MAX; n < end && n < room; n++) {
+        struct sampler_choice c = {.id = r->only.id[n]};
+        if (!output_reserve(&r->output) || !grammar_token(r->seq.grammar, c.id)) break;
+        *over = !accept(r, &c);
+        if (*over) return n + 1;
+    }
+    return n;
+}
+
+static void next_token(struct hold_request *r, const float *logits) {
+    struct sampler_choice c;
+    struct err e = {0};
+    bool over;
+    if (accept_only_ones(r, &over) > 0) return;
+    if (!choose(r, logits, &c, &e)) fail(r, &e);
+    else if (accept(r, &c)) accept_only_ones(r, &over);
+}
+
 /* Streams rows of logits and, behind the last token of the sequence, samples the next. Returns the
  * rows used. */
 static int results(struct hold_request *r, struct step_part p, const float *logits) {
     struct hold_model *m = r->model;
     struct seq *s = &r->seq;
     int n_vocab = m->info.n_vocab, pos = s->n_past, n_rows = 0;
-    struct sampler_choice c;
-    struct err e = {0};
     int from = pos < r->o.logits_from ? (int)r->o.logits_from : pos;
     if (p.rows && from < pos + p.n) {
         n_rows = pos + p.n - from;
@@ -598,7 +627,7 @@ static int results(struct hold_request *r, struct step_part p, const float *logi
     seq_advance(s, m, p.n);
     uint64_t now = os_now_ns();
     if (s->n_past < s->n) {
-        progress(r, now);
+        if (r->state == REQUEST_PREFILL) progress(r, now);
         return n_rows;
     }
     if (r->state == REQUEST_PREFILL) seq_share_tail(s, m);
@@ -609,8 +638,7 @@ static int results(struct hold_request *r, struct step_part p, const float *logi
     if (n_rows == 0) n_rows = 1;
     if (!r->first_ns) r->first_ns = now;
     r->state = REQUEST_DECODE;
-    if (choose(r, logits + (size_t)(n_rows - 1) * (size_t)n_vocab, &c, &e)) accept(r, &c);
-    else fail(r, &e);
+    next_token(r, logits + (size_t)(n_rows - 1) * (size_t)n_vocab);
     return n_rows;
 }
 
