@@ -203,10 +203,10 @@ def main():
             f.flush()
             base = [args.holdfast, "grammar", "--json-schema", f.name, "-m", args.model]
             made = subprocess.run(base + ["--sample", "6", "--seed", str(i), "-n", "400", "--lines"],
-                                  capture_output=True, text=True, check=True).stdout.splitlines()
+                                  capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
             lines = [r["text"] for r in map(json.loads, made) if not r["cut"] and "\n" not in r["text"]]
             done = subprocess.run(base + ["--time"], input="\n".join(lines), capture_output=True,
-                                  text=True, check=True).stdout.splitlines()
+                                  text=True, check=True).stdout.split("\n")[:-1]
         rows = [json.loads(line) for line in done]
         texts.append([r["ids"] for r in rows])
         if rows:

@@ -130,7 +130,7 @@ def run(args, index, schema):
         return 0, 0, [f"schema {index}: {done.stderr.decode(errors='replace')}"]
     judge = jsonschema.Draft202012Validator(schema)
     ended, cut, bad = 0, 0, []
-    for line in done.stdout.decode(errors="strict").splitlines():
+    for line in done.stdout.decode().split("\n")[:-1]:
         row = json.loads(line)
         if row["cut"]:
             cut += 1

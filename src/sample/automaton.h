@@ -27,6 +27,7 @@ struct call {
 struct node { /* first of its edges, tokens, calls; they end where the next node's begin */
     uint32_t edge, token, call;
     bool final, leaf; /* leaf: final and nothing else */
+    bool through;     /* one plain call and nothing else */
 };
 struct grammar {
     atomic_uint refs;

@@ -118,7 +118,8 @@ static bool add_node(struct compile *c, struct subset *s, uint32_t set, uint32_t
         !GROW(c, c->node_rule, &c->cap_node_rule, c->n_nodes + 1))
         return false;
     struct node *node = &c->g->node[c->n_nodes];
-    *node = (struct node){(uint32_t)c->n_edges, (uint32_t)c->n_tokens, (uint32_t)c->n_calls, 0, 0};
+    *node =
+        (struct node){(uint32_t)c->n_edges, (uint32_t)c->n_tokens, (uint32_t)c->n_calls, 0, 0, 0};
     c->node_rule[c->n_nodes++] = rule;
     for (uint32_t i = 0; i < s->set[set].n; i++) {
         struct nfa_state *x = &c->nfa.state[s->item[s->set[set].first + i]];
@@ -179,7 +180,7 @@ static bool add_rules(struct compile *c) {
     g->n_calls = (uint32_t)c->n_calls;
     if (!GROW(c, g->node, &c->cap_nodes, c->n_nodes + 1)) return false;
     g->node[c->n_nodes] =
-        (struct node){(uint32_t)c->n_edges, (uint32_t)c->n_tokens, (uint32_t)c->n_calls, 0, 0};
+        (struct node){(uint32_t)c->n_edges, (uint32_t)c->n_tokens, (uint32_t)c->n_calls, 0, 0, 0};
     for (size_t i = 0; i < c->n_calls; i++) g->call[i].start = c->rule_start[c->call_rule[i]];
     return true;
 }
@@ -242,13 +243,17 @@ static bool cut_dead_ends(struct compile *c) {
         }
     }
     struct node *last = &g->node[c->n_nodes];
-    *last = (struct node){n_edges, n_tokens, n_calls, false, false};
+    *last = (struct node){.edge = n_edges, .token = n_tokens, .call = n_calls};
     c->n_edges = n_edges;
     c->n_tokens = n_tokens;
     c->n_calls = g->n_calls = n_calls;
-    for (struct node *n = g->node; n < last; n++)
-        n->leaf =
-            n->final && n->edge == n[1].edge && n->token == n[1].token && n->call == n[1].call;
+    for (struct node *n = g->node; n < last; n++) {
+        bool only_calls = n->edge == n[1].edge && n->token == n[1].token;
+        const struct call *k = &g->call[n->call];
+        n->leaf = n->final && only_calls && n->call == n[1].call;
+        n->through =
+            !n->final && only_calls && n->call + 1 == n[1].call && k->min == 1 && k->max == 1;
+    }
     bool ok = true;
     for (uint32_t r = 0; r < c->b->n_rules && ok; r++)
         if (!ends[c->rule_start[r]] && c->b->rule[r].pos >= 0)

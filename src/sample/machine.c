@@ -160,8 +160,23 @@ static uint32_t intern_tmp(struct machine *m, size_t base) {
     return s;
 }
 
+/* A node that can only call is replaced by the start of what it calls: then equal rules look equal
+ * wherever they are called from. */
+static struct elem enter_calls(struct machine *m, struct elem e) {
+    const struct grammar *g = m->g;
+    while (g->node[e.node].through && m->set[e.below].depth < STACK_DEPTH && !m->failed) {
+        const struct call *c = &g->call[g->node[e.node].call];
+        if (!g->node[c->next].leaf) e.below = machine_single(m, (struct elem){c->next, 0, e.below});
+        e.node = c->start;
+    }
+    return e;
+}
+
 /* An element after a step: a rule that is finished gives way to what is below it. */
 static bool push_target(struct machine *m, uint32_t node, uint32_t below) {
+    struct elem e = enter_calls(m, (struct elem){node, 0, below});
+    node = e.node;
+    below = e.below;
     if (!m->g->node[node].leaf) return push_tmp(m, (struct elem){node, 0, below});
     for (uint32_t i = 0; i < m->set[below].n; i++)
         if (!push_tmp(m, m->elem[m->set[below].first + i])) return false;
@@ -320,7 +335,7 @@ uint32_t machine_token(struct machine *m, uint32_t set, int32_t id) {
 
 uint32_t machine_start(struct machine *m) {
     if (m->g->node[m->g->start].leaf) return SET_BOTTOM;
-    return machine_single(m, (struct elem){m->g->start, 0, SET_BOTTOM});
+    return machine_single(m, enter_calls(m, (struct elem){m->g->start, 0, SET_BOTTOM}));
 }
 
 struct machine *machine_new(struct grammar *g, struct err *e) {
