@@ -249,10 +249,9 @@ static bool cut_dead_ends(struct compile *c) {
     c->n_calls = g->n_calls = n_calls;
     for (struct node *n = g->node; n < last; n++) {
         bool only_calls = n->edge == n[1].edge && n->token == n[1].token;
-        const struct call *k = &g->call[n->call];
         n->leaf = n->final && only_calls && n->call == n[1].call;
-        n->through =
-            !n->final && only_calls && n->call + 1 == n[1].call && k->min == 1 && k->max == 1;
+        n->through = !n->final && only_calls && n->call + 1 == n[1].call &&
+                     g->call[n->call].min == 1 && g->call[n->call].max == 1;
     }
     bool ok = true;
     for (uint32_t r = 0; r < c->b->n_rules && ok; r++)

@@ -139,6 +139,7 @@ static uint32_t unite(struct machine *m, uint32_t a, uint32_t b) {
 /* Sorts the elements from base on, unites doubles, and interns them. */
 static uint32_t intern_tmp(struct machine *m, size_t base) {
     size_t n = m->n_tmp - base;
+    if (n == 0) return SET_DEAD;
     for (size_t i = 1; i < n; i++) {
         struct elem x = m->tmp[base + i];
         size_t k = i;

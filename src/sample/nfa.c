@@ -3,6 +3,7 @@
 #include "sample/nfa.h"
 #include "sample/lang.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -191,7 +192,9 @@ static uint32_t emit(struct nfa *a, const struct expr *x, uint32_t next, bool un
         return emit_lang(a, x, next, unroll, depth);
     case EXPR_LABEL:
         s = label_state(a, x->u.label);
-        if (s != NFA_NONE) a->state[s].a = next;
+        if (s == NFA_NONE) return s;
+        assert(a->state[s].a == NFA_NONE); /* a label stands in one place */
+        a->state[s].a = next;
         return s;
     case EXPR_GOTO:
         return label_state(a, x->u.label);

@@ -569,7 +569,8 @@ struct expr *schema_value(struct schema *sc, const struct parts *p) {
     if (!x || !call) return NULL;
     if (x->u.list.n == 1) x = x->u.list.item[0];
     build_define(sc->b, rule, x);
-    if (x->kind == EXPR_CALL || x->size <= 24) sc->known[at].x = call = x;
+    /* Small enough to stand in each place; labels may stand in one only. */
+    if (x->kind == EXPR_CALL || (x->regular && x->size <= 24)) sc->known[at].x = call = x;
     return call;
 }
 

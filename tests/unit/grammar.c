@@ -339,6 +339,9 @@ static void test_schema_arrays(void **state) {
          {"[]", "[1]", "[1, 2,3]", "![\"a\"]", "![1,]", "![,1]"}},
         {"{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"minItems\":2,\"maxItems\":3}",
          {"[1,2]", "[1,2,3]", "![1]", "![1,2,3,4]", "![]"}},
+        {"{\"type\":\"array\",\"items\":{\"type\":\"array\",\"items\":{\"type\":\"null\"}},"
+         "\"maxItems\":2}",
+         {"[[],[]]", "[[null],[null,null]]", "![[],[],[]]", "![[null],[null],[null]]"}},
         {"{\"type\":\"array\",\"minItems\":1}", {"[1]", "![]"}},
         {"{\"type\":\"array\",\"maxItems\":0}", {"[]", "![1]"}},
         {"{\"type\":\"array\",\"items\":{\"const\":1},\"minItems\":300}", {"![1,1]"}},
