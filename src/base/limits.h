@@ -37,7 +37,14 @@ enum {
     LIMIT_SCHEMA_BYTES = 1 << 20,
     LIMIT_SCHEMA_DEPTH = 64,
     LIMIT_GRAMMAR_BYTES = 1 << 18,
-    LIMIT_GRAMMAR_STATES = 1 << 20
+    LIMIT_GRAMMAR_STATES = 1 << 20,
+
+    /* server */
+    LIMIT_HTTP_BODY = 64 << 20,     /* bytes of one request */
+    LIMIT_HTTP_BODIES = 512 << 20,  /* of all requests together */
+    LIMIT_HTTP_HEADERS = 128 << 10, /* of one request, the line included */
+    LIMIT_HTTP_PIECE = 16 << 10,    /* bytes of a stream sent at once */
+    LIMIT_CONFIG_BYTES = 1 << 20
 };
 
 #endif
