@@ -40,8 +40,9 @@ struct answer {
     struct ask *ask;
     struct answer_choice *choice; /* (ask->n) */
     int n;
-    int64_t created;                         /* seconds since 1970 */
-    struct answer_run *run;                  /* private: waiting */
+    int64_t created;         /* seconds since 1970 */
+    struct tracked *tracked; /* its place in the list of running answers (track.h) */
+    struct answer_run *run;  /* private: waiting */
     int64_t n_prompt, n_cached, n_generated; /* summed over the choices, when done */
 };
 

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/os.h"
+#include "base/rng.h"
 #include "serve/http_impl.h"
 
 #include <assert.h>
@@ -217,12 +218,6 @@ static bool admit(struct http_req *r, struct http_error *e) {
 }
 
 /* ---- life of a request -------------------------------------------------------------------- */
-static uint64_t mix(uint64_t x) { /* splitmix64 */
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-    return x ^ (x >> 31);
-}
-
 static struct http_req *begin(struct http_server *s, struct MHD_Connection *mhd, const char *path,
                               const char *method) {
     struct http_req *r = mem_calloc(1, sizeof *r);
@@ -239,10 +234,9 @@ static struct http_req *begin(struct http_server *s, struct MHD_Connection *mhd,
     r->start = os_now_ns();
     r->body.limit = LIMIT_HTTP_BODY;
     pthread_mutex_lock(&s->lock);
-    uint64_t n = ++s->id_count;
+    uint64_t n = ++s->id_count, random = rng_u64(&s->ids);
     pthread_mutex_unlock(&s->lock);
-    snprintf(r->id, sizeof r->id, "req_%016llx%08x", (unsigned long long)mix(s->id_seed + n),
-             (unsigned)n);
+    snprintf(r->id, sizeof r->id, "req_%016llx%08x", (unsigned long long)random, (unsigned)n);
     return r;
 }
 
@@ -350,7 +344,7 @@ struct http_server *http_open(const struct http_options *o, struct err *e) {
         return NULL;
     }
     s->o = *o;
-    s->id_seed = mix(os_now_ns()) ^ mix((uint64_t)getpid());
+    s->ids.state = os_now_ns() ^ (uint64_t)getpid() << 40;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->quiet, NULL);
     int fd = -1;

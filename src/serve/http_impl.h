@@ -3,6 +3,7 @@
 #ifndef HOLDFAST_SERVE_HTTP_IMPL_H
 #define HOLDFAST_SERVE_HTTP_IMPL_H
 
+#include "base/rng.h"
 #include "serve/http.h"
 
 #include <microhttpd.h>
@@ -46,7 +47,8 @@ struct http_server {
     bool draining, stopping, watching;
     int n_running;
     size_t body_bytes; /* held by all requests */
-    uint64_t id_seed, id_count;
+    struct rng ids;
+    uint64_t id_count;
 };
 
 struct http_req {

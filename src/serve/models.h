@@ -15,8 +15,9 @@ struct model_entry {
     struct hold_model *model;          /* while it is held by models_use */
 };
 
-/* Scans the folder; files that the configuration names keep its settings. Loads what is pinned. */
-struct models *models_open(struct hold_engine *eng, const struct config *c, struct err *e);
+/* Scans the folder; files that the configuration names keep its settings, others are added to c.
+ * Loads what is pinned. */
+struct models *models_open(struct hold_engine *eng, struct config *c, struct err *e);
 void models_close(struct models *m);
 
 /* The model of that name or alias (also its file's name), loaded if it is not, and kept loaded

@@ -6,13 +6,14 @@
 #include "serve/config.h"
 #include "serve/http.h"
 #include "serve/models.h"
+#include "serve/track.h"
 
 struct serve { /* http_ctx() of every request */
     struct config *config;
     struct hold_engine *engine;
     struct models *models;
     struct http_server *http;
-    struct history *history; /* of the last requests, for explain-miss and /slots */
+    struct track *track; /* running and past requests */
     uint64_t started_ns;
     int64_t started;
 };
