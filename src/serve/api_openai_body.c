@@ -1,0 +1,282 @@
+/* Bodies of /v1/chat/completions and /v1/completions into a struct ask. Beside OpenAI's fields it
+ * takes those that llama-server and vLLM added and clients send. Fields nobody knows are ignored;
+ * fields we know and cannot serve refuse the request. */
+#include "serve/api_openai.h"
+#include "base/limits.h"
+
+#include <string.h>
+
+static bool text_is(const json_t *v, const char *text) {
+    return json_is_string(v) && strcmp(json_string_value(v), text) == 0;
+}
+
+/* ---- structure ---------------------------------------------------------------------------- */
+static bool response_format(struct ask *k, const json_t *f, struct http_error *e) {
+    const json_t *type = json_object_get(f, "type"), *schema = json_object_get(f, "json_schema");
+    if (!f || json_is_null(f) || text_is(type, "text")) return true;
+    if (text_is(type, "json_object")) {
+        const json_t *given = json_object_get(f, "schema"); /* llama-server's */
+        json_t *any = given ? NULL : json_object();
+        bool ok = ask_grammar(k, HOLD_GRAMMAR_SCHEMA, given ? given : any, e);
+        json_decref(any);
+        return ok;
+    }
+    if (!text_is(type, "json_schema"))
+        return ask_refuse(e, 400, "response_format",
+                          "'response_format.type': expected text, json_object or json_schema");
+    const json_t *inner = json_object_get(schema, "schema");
+    if (!inner) inner = json_object_get(f, "schema");
+    if (!json_is_object(inner) && !json_is_boolean(inner))
+        return ask_refuse(e, 400, "response_format",
+                          "'response_format.json_schema.schema': expected a JSON Schema");
+    k->o.grammar_strict = json_is_true(json_object_get(schema, "strict"));
+    return ask_grammar(k, HOLD_GRAMMAR_SCHEMA, inner, e);
+}
+
+static bool structure(struct ask *k, const json_t *body, struct http_error *e) {
+    static const struct {
+        const char *name;
+        enum hold_grammar kind;
+    } fields[] = {
+        {"grammar", HOLD_GRAMMAR_GBNF},        {"json_schema", HOLD_GRAMMAR_SCHEMA},
+        {"guided_grammar", HOLD_GRAMMAR_GBNF}, {"guided_json", HOLD_GRAMMAR_SCHEMA},
+        {"guided_regex", HOLD_GRAMMAR_REGEX},  {"guided_choice", HOLD_GRAMMAR_CHOICES},
+        {"regex", HOLD_GRAMMAR_REGEX},         {"choices", HOLD_GRAMMAR_CHOICES},
+    };
+    if (!response_format(k, json_object_get(body, "response_format"), e)) return false;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        const json_t *v = json_object_get(body, fields[i].name);
+        if (!v || json_is_null(v) || text_is(v, "")) continue;
+        if (!ask_grammar(k, fields[i].kind, v, e)) {
+            if (!e->param) e->param = fields[i].name;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- common fields ------------------------------------------------------------------------ */
+bool openai_common(struct ask *k, const json_t *body, struct http_error *e) {
+    int64_t n = k->n, max = k->o.max_tokens;
+    bool cache = true;
+    static const struct ask_field more[] = {
+        {"max_tokens", ASK_INT, offsetof(struct ask, o.max_tokens), -1, INT32_MAX},
+        {"n_predict", ASK_INT, offsetof(struct ask, o.max_tokens), -1, INT32_MAX},
+        {"max_completion_tokens", ASK_INT, offsetof(struct ask, o.max_tokens), -1, INT32_MAX},
+        {"reasoning_budget", ASK_INT, offsetof(struct ask, o.reasoning_budget), -1, INT32_MAX},
+        {"thinking_budget", ASK_INT, offsetof(struct ask, o.reasoning_budget), -1, INT32_MAX},
+        {"thinking_budget_tokens", ASK_INT, offsetof(struct ask, o.reasoning_budget), -1,
+         INT32_MAX},
+        {"stream", ASK_BOOL, offsetof(struct ask, stream), 0, 1},
+        {"return_progress", ASK_BOOL, offsetof(struct ask, progress), 0, 1},
+    };
+    (void)max;
+    if (!ask_fields(k, body, ask_sampling, ask_n_sampling, e) ||
+        !ask_fields(k, body, more, sizeof more / sizeof *more, e) ||
+        !ask_stop(k, json_object_get(body, "stop"), e) ||
+        !ask_bias(k, json_object_get(body, "logit_bias"), e) || !structure(k, body, e))
+        return false;
+    const json_t *v = json_object_get(body, "n");
+    if (v && !json_is_null(v)) {
+        n = json_is_integer(v) ? json_integer_value(v) : 0;
+        if (n < 1 || n > ASK_N_MAX)
+            return ask_refuse(e, 400, "n", "'n': expected a whole number of 1 to %d", ASK_N_MAX);
+    }
+    k->n = (int)n;
+    v = json_object_get(body, "cache_prompt");
+    if (json_is_boolean(v)) cache = json_is_true(v);
+    k->o.no_cache = !cache;
+    if (text_is(json_object_get(body, "priority"), "background")) k->o.priority = HOLD_BACKGROUND;
+    return true;
+}
+
+static bool stream_options(const json_t *body, struct openai_want *want, struct http_error *e) {
+    const json_t *o = json_object_get(body, "stream_options");
+    if (o && !json_is_null(o) && !json_is_object(o))
+        return ask_refuse(e, 400, "stream_options", "'stream_options': expected an object");
+    want->usage = json_is_true(json_object_get(o, "include_usage"));
+    want->timings = json_is_true(json_object_get(body, "timings_per_token"));
+    return true;
+}
+
+/* ---- chat --------------------------------------------------------------------------------- */
+static bool tool_choice(struct ask *k, const json_t *v, struct http_error *e) {
+    static const struct {
+        const char *name;
+        enum hold_tool_choice choice;
+    } known[] = {{"auto", HOLD_TOOLS_AUTO},
+                 {"none", HOLD_TOOLS_NONE},
+                 {"required", HOLD_TOOLS_REQUIRED},
+                 {"any", HOLD_TOOLS_REQUIRED}};
+    if (!v || json_is_null(v)) return true;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (!text_is(v, known[i].name)) continue;
+        k->chat.tool_choice = known[i].choice;
+        return true;
+    }
+    const json_t *function = json_object_get(v, "function");
+    const json_t *name = json_object_get(function ? function : v, "name");
+    if (!json_is_string(name))
+        return ask_refuse(e, 400, "tool_choice",
+                          "'tool_choice': expected auto, none, required or "
+                          "{\"type\": \"function\", \"function\": {\"name\": ...}}");
+    k->chat.tool_choice = HOLD_TOOLS_NAMED;
+    k->chat.tool_name =
+        ask_text(k, (struct str){json_string_value(name), json_string_length(name)});
+    return k->chat.tool_name || ask_refuse(e, 503, NULL, "out of memory");
+}
+
+static bool tools(struct ask *k, const json_t *body, struct http_error *e) {
+    json_t *v = json_object_get(body, "tools");
+    if (json_array_size(json_object_get(body, "functions")))
+        return ask_refuse(e, 400, "functions", "'functions' is not served; send 'tools'");
+    if (v && !json_is_null(v) && !json_is_array(v))
+        return ask_refuse(e, 400, "tools", "'tools': expected an array");
+    if (json_array_size(v)) k->tools = json_incref(v);
+    k->chat.one_call = json_is_false(json_object_get(body, "parallel_tool_calls"));
+    if (!tool_choice(k, json_object_get(body, "tool_choice"), e)) return false;
+    bool forced =
+        k->chat.tool_choice == HOLD_TOOLS_REQUIRED || k->chat.tool_choice == HOLD_TOOLS_NAMED;
+    if (forced && !k->tools)
+        return ask_refuse(e, 400, "tool_choice",
+                          "'tool_choice' asks for a call, but there are no "
+                          "'tools'");
+    return true;
+}
+
+static bool messages(struct ask *k, const json_t *body, struct http_error *e) {
+    json_t *v = json_object_get(body, "messages"), *m;
+    size_t i, n = json_array_size(v);
+    if (!json_is_array(v) || n == 0)
+        return ask_refuse(e, 400, "messages", "'messages': expected an array of messages");
+    json_array_foreach(v, i, m) {
+        if (!json_is_object(m) || !json_is_string(json_object_get(m, "role")))
+            return ask_refuse(e, 400, "messages",
+                              "'messages[%zu]': expected an object with a 'role'", i);
+    }
+    const json_t *last = json_array_get(v, n - 1);
+    k->chat.continue_last = text_is(json_object_get(last, "role"), "assistant") &&
+                            json_array_size(json_object_get(last, "tool_calls")) == 0;
+    k->messages = json_incref(v);
+    return true;
+}
+
+static bool thinking(struct ask *k, const json_t *body, struct http_error *e) {
+    json_t *v = json_object_get(body, "chat_template_kwargs");
+    if (v && !json_is_null(v) && !json_is_object(v))
+        return ask_refuse(e, 400, "chat_template_kwargs",
+                          "'chat_template_kwargs': expected an object");
+    if (json_object_size(v)) k->kwargs = json_copy(v);
+    const json_t *on = json_object_get(k->kwargs, "enable_thinking");
+    if (!on) on = json_object_get(body, "enable_thinking");
+    if (json_is_boolean(on)) k->chat.thinking = json_is_true(on);
+    const json_t *effort = json_object_get(body, "reasoning_effort");
+    if (!effort) effort = json_object_get(json_object_get(body, "reasoning"), "effort");
+    return !json_is_string(effort) || ask_effort(k, json_string_value(effort), e);
+}
+
+static bool chat_logprobs(struct ask *k, const json_t *body, struct openai_want *want,
+                          struct http_error *e) {
+    static const struct ask_field top = {"top_logprobs", ASK_INT, offsetof(struct ask, o.n_probs),
+                                         0, 20};
+    want->logprobs = json_is_true(json_object_get(body, "logprobs"));
+    k->o.want_tokens = want->logprobs;
+    return !want->logprobs || ask_fields(k, body, &top, 1, e);
+}
+
+bool openai_chat_ask(struct ask *k, struct models *m, const json_t *body, struct openai_want *want,
+                     struct http_error *e) {
+    return ask_open(k, m, json_string_value(json_object_get(body, "model")), e) &&
+           messages(k, body, e) && tools(k, body, e) && thinking(k, body, e) &&
+           openai_common(k, body, e) && chat_logprobs(k, body, want, e) &&
+           stream_options(body, want, e);
+}
+
+/* ---- text --------------------------------------------------------------------------------- */
+static bool prompt_ids(struct ask *k, const json_t *list, struct http_error *e) {
+    size_t n = json_array_size(list), i;
+    int32_t *ids = arena_calloc(&k->arena, n + 1, sizeof *ids);
+    json_t *v;
+    if (!ids) return ask_refuse(e, 503, NULL, "out of memory");
+    json_array_foreach(list, i, v) {
+        if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > INT32_MAX)
+            return ask_refuse(e, 400, "prompt", "'prompt[%zu]': expected a token id", i);
+        ids[i] = (int32_t)json_integer_value(v);
+    }
+    k->ids = ids;
+    k->n_ids = n;
+    return true;
+}
+
+static bool prompt(struct ask *k, const json_t *v, struct openai_want *want, struct http_error *e) {
+    if (json_is_array(v) && json_array_size(v) == 1 && !json_is_integer(json_array_get(v, 0)))
+        v = json_array_get(v, 0);
+    if (json_is_array(v) && json_is_integer(json_array_get(v, 0))) return prompt_ids(k, v, e);
+    if (!json_is_string(v))
+        return ask_refuse(e, 400, "prompt", "'prompt': expected one text or one list of tokens%s",
+                          json_is_array(v) ? "; send several prompts as several requests" : "");
+    struct str text = {json_string_value(v), json_string_length(v)};
+    k->text = (struct str){ask_text(k, text), text.len};
+    k->is_text = true;
+    k->o.text_flags = HOLD_ADD_SPECIAL | HOLD_PARSE_SPECIAL;
+    if (!k->text.p) return ask_refuse(e, 503, NULL, "out of memory");
+    if (want->echo) want->prompt = mem_strndup(text.p, text.len);
+    return true;
+}
+
+static bool add_text(struct ask *k, int32_t *out, size_t *n, struct str text, int flags,
+                     struct http_error *e) {
+    int32_t *ids = NULL;
+    size_t got = 0;
+    if (!hold_tokenize(k->entry->model, text.p, text.len, flags, &ids, &got, &e->why)) {
+        e->status = 400;
+        return false;
+    }
+    if (out) memcpy(out + *n, ids, got * sizeof *ids);
+    *n += got;
+    hold_free(ids);
+    return true;
+}
+
+bool openai_fim(struct ask *k, struct str prefix, struct str suffix, struct http_error *e) {
+    const struct hold_model_info *info = hold_model_info(k->entry->model);
+    if (info->fim_pre < 0 || info->fim_suf < 0 || info->fim_mid < 0)
+        return ask_refuse(e, 400, "suffix",
+                          "%s has no tokens to fill in the middle; use a model made for code",
+                          info->alias);
+    size_t n = 0, most = 0;
+    if (!add_text(k, NULL, &most, prefix, 0, e) || !add_text(k, NULL, &most, suffix, 0, e))
+        return false;
+    int32_t *ids = arena_calloc(&k->arena, most + 4, sizeof *ids);
+    if (!ids) return ask_refuse(e, 503, NULL, "out of memory");
+    if (info->add_bos && info->bos >= 0) ids[n++] = info->bos;
+    ids[n++] = info->fim_pre;
+    if (!add_text(k, ids, &n, prefix, 0, e)) return false;
+    ids[n++] = info->fim_suf;
+    if (!add_text(k, ids, &n, suffix, 0, e)) return false;
+    ids[n++] = info->fim_mid;
+    k->ids = ids;
+    k->n_ids = n;
+    k->is_text = false;
+    return true;
+}
+
+bool openai_text_ask(struct ask *k, struct models *m, const json_t *body, struct openai_want *want,
+                     struct http_error *e) {
+    static const struct ask_field probs = {"logprobs", ASK_INT, offsetof(struct ask, o.n_probs), 0,
+                                           20};
+    const json_t *suffix = json_object_get(body, "suffix"), *lp = json_object_get(body, "logprobs");
+    if (!ask_open(k, m, json_string_value(json_object_get(body, "model")), e)) return false;
+    k->o.raw = true;
+    if (k->o.max_tokens < 0) k->o.max_tokens = 16; /* OpenAI's default here */
+    want->echo = json_is_true(json_object_get(body, "echo"));
+    want->logprobs = json_is_integer(lp);
+    k->o.want_tokens = want->logprobs;
+    if (!openai_common(k, body, e) || !stream_options(body, want, e) ||
+        !prompt(k, json_object_get(body, "prompt"), want, e) ||
+        (want->logprobs && !ask_fields(k, body, &probs, 1, e)))
+        return false;
+    if (!json_is_string(suffix) || !json_string_length(suffix)) return true;
+    return openai_fim(k, k->text,
+                      (struct str){json_string_value(suffix), json_string_length(suffix)}, e);
+}
