@@ -11,8 +11,8 @@
 
 /* ORDER VERB */
 const struct verb *const cmd_verbs[] = {
-    &verb_run,   &verb_grammar,  &verb_show,     &verb_eval,     &verb_bench,
-    &verb_synth, &verb_quantize, &verb_template, &verb_tokenize,
+    &verb_run,   &verb_serve, &verb_grammar,  &verb_show,     &verb_eval,
+    &verb_bench, &verb_synth, &verb_quantize, &verb_template, &verb_tokenize,
 };
 const int cmd_n_verbs = (int)(sizeof cmd_verbs / sizeof *cmd_verbs);
 

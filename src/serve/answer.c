@@ -19,6 +19,7 @@ struct answer_run {
     bool started, over, failed;
     uint64_t alive_ns, quiet_since; /* interval of signs of life; when something was sent last */
     http_refuse refuse;
+    struct buf clean; /* a delta whose bytes were no UTF-8 */
 };
 
 static struct serve *server_of(const struct answer *a) {
@@ -169,8 +170,23 @@ static void stream_event(struct answer *a, int i, const struct hold_event *ev, s
         s->block(a, i, ev, out);
 }
 
-static void take_event(struct answer *a, int i, const struct hold_event *ev, struct buf *out) {
+/* Models may generate bytes that are no UTF-8; JSON cannot hold them. Deltas end at whole
+ * characters, so each can be mended alone: what is invalid becomes U+FFFD. */
+static void mend_text(struct answer_run *run, struct hold_block *b) {
+    if (utf8_valid(b->text, b->len)) return;
+    buf_clear(&run->clean);
+    for (size_t i = 0; i < b->len;) {
+        uint32_t cp;
+        i += utf8_decode(b->text + i, b->len - i, &cp);
+        buf_utf8(&run->clean, cp);
+    }
+    b->text = run->clean.p ? run->clean.p : "";
+    b->len = run->clean.len;
+}
+
+static void take_event(struct answer *a, int i, struct hold_event *ev, struct buf *out) {
     struct http_error e;
+    if (ev->kind == HOLD_BLOCK_DELTA) mend_text(a->run, &ev->block);
     track_progress(a, i, ev);
     if (ev->kind == HOLD_DONE) {
         choice_done(a, i, &ev->done, out);
@@ -262,6 +278,7 @@ static void answer_close(void *ctx) {
     if (a->sink->close) a->sink->close(a);
     for (int i = 0; i < a->n; i++) free_choice(&a->choice[i]);
     ask_free(a->ask);
+    buf_free(&a->run->clean);
     pthread_cond_destroy(&a->run->woken);
     pthread_mutex_destroy(&a->run->lock);
     mem_free(a->ask);

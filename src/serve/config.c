@@ -105,6 +105,8 @@ struct line {
     const struct config_key *keys; /* of the section */
     size_t n_keys;
     void *out;
+    enum config_part part;
+    struct config other; /* takes the settings of the part that is not wanted */
 };
 
 static struct str trim(struct str s) {
@@ -133,7 +135,7 @@ static bool start_section(struct line *l, struct str s, struct err *e) {
     if (str_is(name, "server")) {
         l->keys = server_keys;
         l->n_keys = sizeof server_keys / sizeof *server_keys;
-        l->out = l->c;
+        l->out = l->part == CONFIG_SETTINGS ? l->c : &l->other;
         return true;
     }
     bool all = str_is(name, "model");
@@ -141,12 +143,15 @@ static bool start_section(struct line *l, struct str s, struct err *e) {
         return wrong(l, e, "expected [server], [model] or [model.NAME], found", s);
     l->keys = model_keys;
     l->n_keys = sizeof model_keys / sizeof *model_keys;
+    bool wanted = all == (l->part == CONFIG_SETTINGS);
+    l->out = wanted ? &l->c->base : &l->other.base;
+    if (all || !wanted) return true;
     struct str own = {name.p + 6, name.len - 6};
-    if (!all && own.len > 1 && own.p[0] == '"' && own.p[own.len - 1] == '"')
+    if (own.len > 1 && own.p[0] == '"' && own.p[own.len - 1] == '"')
         own = (struct str){own.p + 1, own.len - 2};
-    const char *copy = all ? "" : arena_strndup(&l->c->arena, own.p, own.len);
+    const char *copy = arena_strndup(&l->c->arena, own.p, own.len);
     if (!copy) return err_nomem(e, "settings", own.len);
-    l->out = all ? (void *)&l->c->base : (void *)config_add_model(l->c, copy, NULL);
+    l->out = config_add_model(l->c, copy, NULL);
     if (l->out) return true;
     return err_set(e, ERR_LIMIT, "%s:%d: more than %d models", l->file, l->number,
                    CONFIG_MODELS_MAX);
@@ -226,24 +231,36 @@ static bool take_setting(struct line *l, struct str s, struct err *e) {
     return set_value(k, copy, l->out) || wrong(l, e, "a value that does not fit its key:", s);
 }
 
-bool config_parse(struct config *c, struct str text, const char *file, struct err *e) {
-    struct line l = {.c = c, .file = file};
-    if (text.len > LIMIT_CONFIG_BYTES)
-        return err_set(e, ERR_LIMIT, "%s is larger than %d bytes", file, LIMIT_CONFIG_BYTES);
-    if (text.len && memchr(text.p, 0, text.len))
-        return err_set(e, ERR_FORMAT, "%s holds a NUL byte; is it text?", file);
+static bool take_lines(struct line *l, struct str text, struct err *e) {
     for (size_t at = 0; at < text.len;) {
         int64_t nl = str_find(text, STR("\n"), at);
         size_t end = nl < 0 ? text.len : (size_t)nl;
         struct str s = trim(without_comment((struct str){text.p + at, end - at}));
-        l.number++;
+        l->number++;
         at = end + 1;
         if (!s.len) continue;
         bool section = s.p[0] == '[' && s.p[s.len - 1] == ']' && s.len > 2;
-        if (!(section ? start_section(&l, s, e) : take_setting(&l, s, e))) return false;
+        if (!(section ? start_section(l, s, e) : take_setting(l, s, e))) return false;
     }
-    for (size_t i = 0; i < c->n_models; i++)
-        if (!c->model[i].path)
-            return err_set(e, ERR_FORMAT, "%s: [model.%s] has no path", file, c->model[i].name);
+    for (size_t i = 0; i < l->c->n_models; i++)
+        if (!l->c->model[i].path)
+            return err_set(e, ERR_FORMAT, "%s: [model.%s] has no path", l->file,
+                           l->c->model[i].name);
     return true;
+}
+
+bool config_parse(struct config *c, enum config_part part, struct str text, const char *file,
+                  struct err *e) {
+    if (text.len > LIMIT_CONFIG_BYTES)
+        return err_set(e, ERR_LIMIT, "%s is larger than %d bytes", file, LIMIT_CONFIG_BYTES);
+    if (text.len && memchr(text.p, 0, text.len))
+        return err_set(e, ERR_FORMAT, "%s holds a NUL byte; is it text?", file);
+    struct line *l = mem_calloc(1, sizeof *l);
+    if (!l) return err_nomem(e, "settings", sizeof *l);
+    l->c = c;
+    l->file = file;
+    l->part = part;
+    bool ok = take_lines(l, text, e);
+    mem_free(l);
+    return ok;
 }

@@ -49,8 +49,12 @@ struct config {
 void config_init(struct config *c);
 /* Appends a model with the settings of c->base; NULL when there are too many. */
 struct model_config *config_add_model(struct config *c, const char *name, const char *path);
-/* Reads settings over what c holds. Errors name file and line, and the nearest known key. */
-bool config_parse(struct config *c, struct str text, const char *file, struct err *e);
+/* Reads one part of the file over what c holds: the settings ([server], [model]), then, when the
+ * command line has had its say, the models, which start from c->base. Errors name file and line,
+ * and the nearest known key. */
+enum config_part { CONFIG_SETTINGS, CONFIG_MODELS };
+bool config_parse(struct config *c, enum config_part part, struct str text, const char *file,
+                  struct err *e);
 void config_free(struct config *c);
 
 #endif

@@ -370,6 +370,10 @@ int http_port(const struct http_server *s) {
     return s->port;
 }
 
+const char *http_local_key(const struct http_server *s) {
+    return s->local_key;
+}
+
 void http_drain(struct http_server *s) {
     pthread_mutex_lock(&s->lock);
     s->draining = true;

@@ -57,6 +57,8 @@ struct http_options {
 /* Listens; false when the address is taken or not allowed without keys. */
 struct http_server *http_open(const struct http_options *o, struct err *e);
 int http_port(const struct http_server *s);
+/* A key made at start for this user's own tools (ps), or NULL where no keys are needed. */
+const char *http_local_key(const struct http_server *s);
 /* New requests get 503 from here on, running ones go on. */
 void http_drain(struct http_server *s);
 int http_n_running(struct http_server *s);

@@ -18,28 +18,44 @@
 enum { KEYS_MAX = 1000, KEY_LINE = 512, BACKLOG = 128 };
 
 /* ---- keys --------------------------------------------------------------------------------- */
-static bool add_key(struct http_server *s, char *line, int number, struct err *e) {
-    char *end = line + strcspn(line, "\r\n"), *colon;
+static bool add_key(struct http_server *s, const char *name, const char *secret, struct err *e) {
+    if (s->n_keys == KEYS_MAX)
+        return err_set(e, ERR_LIMIT, "%s: more than %d keys", s->o.key_file, KEYS_MAX);
+    struct http_named_key *k = &s->key[s->n_keys++];
+    k->name = mem_strdup(name);
+    k->secret = mem_strdup(secret);
+    k->used.name = k->name;
+    return (k->name && k->secret) || err_nomem(e, "keys", strlen(secret));
+}
+
+static bool take_line(struct http_server *s, char *line, int number, struct err *e) {
+    char *end = line + strcspn(line, "\r\n");
     while (end > line && (end[-1] == ' ' || end[-1] == '\t')) end--;
     *end = 0;
     line += strspn(line, " \t");
     if (!*line || *line == '#') return true;
-    if (s->n_keys == KEYS_MAX)
-        return err_set(e, ERR_LIMIT, "%s: more than %d keys", s->o.key_file, KEYS_MAX);
-    colon = strchr(line, ':');
+    char *colon = strchr(line, ':'), name[32];
     const char *secret = colon ? colon + 1 : line;
     if (colon) *colon = 0;
     if (strlen(secret) < 8)
         return err_set(e, ERR_ARG, "%s:%d: a key has at least 8 characters (a line is NAME:KEY)",
                        s->o.key_file, number);
-    struct http_named_key *k = &s->key[s->n_keys];
-    char name[32];
     snprintf(name, sizeof name, "key%zu", s->n_keys + 1);
-    k->name = mem_strdup(colon ? line : name);
-    k->secret = mem_strdup(secret);
-    k->used.name = k->name;
-    s->n_keys++;
-    return (k->name && k->secret) || err_nomem(e, "keys", strlen(secret));
+    return add_key(s, colon ? line : name, secret, e);
+}
+
+/* A key of this start only. */
+static bool add_local_key(struct http_server *s, struct err *e) {
+    unsigned char random[24];
+    char text[2 * sizeof random + 1];
+    FILE *f = fopen("/dev/urandom", "rb");
+    bool ok = f && fread(random, 1, sizeof random, f) == sizeof random;
+    if (f) fclose(f);
+    if (!ok) return err_set(e, ERR_IO, "cannot read /dev/urandom");
+    for (size_t i = 0; i < sizeof random; i++) snprintf(text + 2 * i, 3, "%02x", random[i]);
+    if (!add_key(s, "local", text, e)) return false;
+    s->local_key = s->key[s->n_keys - 1].secret;
+    return true;
 }
 
 bool guard_load_keys(struct http_server *s, struct err *e) {
@@ -52,10 +68,10 @@ bool guard_load_keys(struct http_server *s, struct err *e) {
     s->key = mem_calloc(KEYS_MAX, sizeof *s->key);
     bool ok = s->key || err_nomem(e, "keys", KEYS_MAX * sizeof *s->key);
     char line[KEY_LINE];
-    for (int n = 1; ok && fgets(line, sizeof line, f); n++) ok = add_key(s, line, n, e);
+    for (int n = 1; ok && fgets(line, sizeof line, f); n++) ok = take_line(s, line, n, e);
     fclose(f);
     if (ok && !s->n_keys) ok = err_set(e, ERR_FORMAT, "%s holds no key", s->o.key_file);
-    return ok;
+    return ok && add_local_key(s, e);
 }
 
 void guard_free_keys(struct http_server *s) {

@@ -38,6 +38,7 @@ struct http_server {
     int port;
     struct http_named_key *key;
     size_t n_keys;
+    const char *local_key;
     pthread_mutex_t lock;
     pthread_cond_t quiet; /* a function of on_gone returned */
     struct conn *conns;
