@@ -69,6 +69,7 @@ static bool submit(struct answer *a, struct http_error *e) {
     struct hold_request_options *o = &k->o;
     bool ok = true;
     if (k->messages) {
+        if (!ask_media(k, e)) return false;
         k->chat.messages = json_text(k, k->messages, &ok);
         k->chat.tools = json_text(k, k->tools, &ok);
         k->chat.kwargs = json_text(k, k->kwargs, &ok);

@@ -287,6 +287,61 @@ bool ask_grammar(struct ask *a, enum hold_grammar kind, const json_t *value, str
     return true;
 }
 
+static bool is_media(const json_t *part) {
+    static const char *const media[] = {"image_url", "image", "input_image", "input_audio",
+                                        "audio",     "file",  "input_file",  "video_url"};
+    const char *type = json_string_value(json_object_get(part, "type"));
+    for (size_t i = 0; type && i < sizeof media / sizeof *media; i++)
+        if (strcmp(type, media[i]) == 0) return true;
+    return false;
+}
+
+static bool media_of(json_t **message, bool now, struct http_error *e) {
+    json_t *parts = json_object_get(*message, "content"), *part;
+    size_t i, n = 0;
+    json_array_foreach(parts, i, part) n += is_media(part);
+    if (!n) return true;
+    if (now)
+        return ask_refuse(e, 400, "messages",
+                          "this model takes text only: the last message has %zu image, sound or "
+                          "file part%s",
+                          n, n == 1 ? "" : "s");
+    json_t *copy = json_deep_copy(*message);
+    parts = json_object_get(copy, "content");
+    json_array_foreach(parts, i, part) {
+        if (!is_media(part)) continue;
+        const char *type = json_string_value(json_object_get(part, "type"));
+        char text[80];
+        snprintf(text, sizeof text, "[%.20s: this model takes text only]", type);
+        json_array_set_new(parts, i, json_pack("{s:s, s:s}", "type", "text", "text", text));
+    }
+    *message = copy;
+    return copy || no_memory(e);
+}
+
+bool ask_media(struct ask *a, struct http_error *e) {
+    size_t n = json_array_size(a->messages), last = n;
+    while (last > 0) {
+        const json_t *role = json_object_get(json_array_get(a->messages, --last), "role");
+        if (json_is_string(role) && strcmp(json_string_value(role), "user") == 0) break;
+    }
+    json_t *all = NULL;
+    for (size_t i = 0; i < n; i++) {
+        json_t *was = json_array_get(a->messages, i), *message = was;
+        if (!media_of(&message, i == last && i + 1 == n, e)) {
+            json_decref(all);
+            return false;
+        }
+        if (message == was) continue;
+        if (!all) all = json_copy(a->messages);
+        json_array_set_new(all, i, message);
+    }
+    if (!all) return true;
+    json_decref(a->messages);
+    a->messages = all;
+    return true;
+}
+
 bool ask_effort(struct ask *a, const char *effort, struct http_error *e) {
     static const struct {
         const char *name;

@@ -62,6 +62,9 @@ bool ask_stop(struct ask *a, const json_t *stop, struct http_error *e);
 bool ask_bias(struct ask *a, const json_t *bias, struct http_error *e);
 /* A grammar held as text or as JSON. */
 bool ask_grammar(struct ask *a, enum hold_grammar kind, const json_t *value, struct http_error *e);
+/* Images and sounds, which no model here can take in: refused when the user sends them now; in an
+ * older message their place says that something was there, so that a conversation can go on. */
+bool ask_media(struct ask *a, struct http_error *e);
 /* low, medium, high, none ...: a template variable and, where it says how much, a budget. */
 bool ask_effort(struct ask *a, const char *effort, struct http_error *e);
 
