@@ -243,7 +243,8 @@ static void check_case(const struct golden *g) {
     make_model(g, path);
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         if (!kern_level(runs[i].level)) continue;
-        if (getenv("TEST_SANITIZED") && strcmp(runs[i].level, "scalar") == 0) continue;
+        /* sanitized kernels are some 50 times slower: one short run shows what they can show */
+        if (getenv("TEST_SANITIZED") && runs[i].step != 64) continue;
         uint64_t h = hash_logits(g, path, &runs[i]);
         uint64_t stored = runs[i].depth == SHORT ? g->at_short : g->at_depth;
         if (h != stored)
