@@ -294,12 +294,14 @@ static void count_tokens(struct http_req *r) {
     struct hold_rendering out = {0};
     struct http_error e = {.status = 400};
     if (!open_ask(r, &k)) return;
+    if (!ask_media(&k, &e)) goto end;
     k.chat.messages = text_of(&k, k.messages);
     k.chat.tools = text_of(&k, k.tools);
     k.chat.kwargs = text_of(&k, k.kwargs);
     if (!k.chat.messages || (k.tools && !k.chat.tools)) ask_refuse(&e, 503, NULL, "out of memory");
     else if (!hold_render(k.entry->model, &k.chat, &out, &e.why)) e.status = ask_status(e.why.code);
     else e.status = 200;
+end:
     if (e.status == 200)
         reply_json(r, 200, json_pack("{s:I}", "input_tokens", (json_int_t)out.n_ids));
     else refuse(r, &e);

@@ -6,9 +6,6 @@
 
 #include <string.h>
 
-static const char image_text[] = "[image: this model reads text only]";
-static const char document_text[] = "[document: this model reads text only]";
-
 static bool no_memory(struct http_error *e) {
     return ask_refuse(e, 503, NULL, "out of memory");
 }
@@ -18,18 +15,15 @@ static bool type_is(const json_t *block, const char *type) {
 }
 
 /* ---- content ------------------------------------------------------------------------------ */
-/* A block as a part of OpenAI's content. What cannot be shown keeps its type only: the text layer
- * reports it. */
+/* A block as a part of OpenAI's content. What is no text keeps its type only: ask_media answers for
+ * images and files, the text layer reports the rest. */
 static json_t *part_of(const json_t *block) {
     json_t *text = json_object_get(block, "text");
     const json_t *source = json_object_get(block, "source");
-    if (type_is(block, "image")) return json_pack("{s:s, s:s}", "type", "text", "text", image_text);
-    if (type_is(block, "document")) {
-        text = type_is(source, "text") ? json_object_get(source, "data") : NULL;
-        if (!json_is_string(text))
-            return json_pack("{s:s, s:s}", "type", "text", "text", document_text);
-    }
+    bool is_document = type_is(block, "document");
+    if (is_document && type_is(source, "text")) text = json_object_get(source, "data");
     if (json_is_string(text)) return json_pack("{s:s, s:O}", "type", "text", "text", text);
+    if (is_document) return json_pack("{s:s}", "type", "file");
     return json_pack("{s:O?}", "type", json_object_get(block, "type"));
 }
 

@@ -158,7 +158,7 @@ def client(url):
 
 def main():
     python = BUILD / "venv/bin/python"
-    if python.exists() and pathlib.Path(sys.prefix) != python.parent.parent.resolve():
+    if python.exists() and pathlib.Path(sys.prefix).resolve() != python.parent.parent.resolve():
         os.execv(python, [str(python)] + sys.argv)
     server, url = None, os.environ.get("HOLDFAST_URL")
     if not url:
