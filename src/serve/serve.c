@@ -12,6 +12,7 @@
 /* Each API is one row. The first table that has a path answers it. */
 static const struct http_routes *const apis[] = {
     &openai_routes,
+    &anthropic_routes,
 };
 enum { N_APIS = sizeof apis / sizeof *apis };
 
