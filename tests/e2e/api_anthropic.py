@@ -158,7 +158,8 @@ def client(url):
 
 def main():
     python = BUILD / "venv/bin/python"
-    if python.exists() and pathlib.Path(sys.prefix).resolve() != python.parent.parent.resolve():
+    if python.exists() and os.environ.setdefault("HOLDFAST_IN_VENV", "no") == "no":
+        os.environ["HOLDFAST_IN_VENV"] = "yes"
         os.execv(python, [str(python)] + sys.argv)
     server, url = None, os.environ.get("HOLDFAST_URL")
     if not url:
