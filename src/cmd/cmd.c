@@ -1,5 +1,6 @@
 /* The verb table, option parsing and help. Called by main; every verb calls cmd_parse. */
 #include "cmd/cmd.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/str.h"
 
@@ -11,8 +12,9 @@
 
 /* ORDER VERB */
 const struct verb *const cmd_verbs[] = {
-    &verb_run,   &verb_serve, &verb_grammar,  &verb_show,     &verb_eval,
-    &verb_bench, &verb_synth, &verb_quantize, &verb_template, &verb_tokenize,
+    &verb_run,      &verb_serve,    &verb_ps,       &verb_stop,  &verb_connect,
+    &verb_grammar,  &verb_show,     &verb_eval,     &verb_bench, &verb_synth,
+    &verb_quantize, &verb_template, &verb_tokenize,
 };
 const int cmd_n_verbs = (int)(sizeof cmd_verbs / sizeof *cmd_verbs);
 
@@ -91,6 +93,28 @@ static void usage(FILE *f) {
     fprintf(f, "\n`holdfast VERB --help` explains a verb.\n");
 }
 
+/* The tables as JSON, for tools/make_docs.py: man page and completions. */
+static int help_json(void) {
+    json_t *verbs = json_array();
+    for (int i = 0; i < cmd_n_verbs; i++) {
+        const struct verb *v = cmd_verbs[i];
+        json_t *opts = json_array();
+        for (int k = 0; k < v->n_opts; k++)
+            json_array_append_new(opts, json_pack("{s:s, s:s?, s:s}", "names", v->opts[k].names,
+                                                  "arg", v->opts[k].arg, "help", v->opts[k].help));
+        json_array_append_new(verbs, json_pack("{s:s, s:s, s:s, s:s, s:o}", "name", v->name, "args",
+                                               v->args, "summary", v->summary, "examples",
+                                               v->examples ? v->examples : "", "options", opts));
+    }
+    json_t *all = json_pack("{s:s, s:o}", "version", HOLDFAST_VERSION, "verbs", verbs);
+    struct buf text = {0};
+    bool ok = all && json_write(&text, all);
+    if (ok) printf("%s\n", text.p);
+    json_decref(all);
+    buf_free(&text);
+    return !ok;
+}
+
 int cmd_main(int argc, char **argv) {
     log_sink(log_to_stderr, NULL);
     if (argc < 2) {
@@ -98,6 +122,7 @@ int cmd_main(int argc, char **argv) {
         return 1;
     }
     const char *name = argv[1];
+    if (strcmp(name, "help") == 0 && argc > 2 && strcmp(argv[2], "--json") == 0) return help_json();
     if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "help") == 0) {
         usage(stdout);
         return 0;
@@ -179,6 +204,7 @@ static int take_option(const struct verb *v, int argc, char **argv, int *i, void
     char name[64];
     const char *arg = argv[*i], *eq = strncmp(arg, "--", 2) == 0 ? strchr(arg, '=') : NULL;
     snprintf(name, sizeof name, "%.*s", eq ? (int)(eq - arg) : (int)strlen(arg), arg);
+    if (strcmp(name, "help") == 0 && argc > 2 && strcmp(argv[2], "--json") == 0) return help_json();
     if (strcmp(name, "-h") == 0 || strcmp(name, "--help") == 0) {
         help(v);
         return 0;

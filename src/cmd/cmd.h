@@ -43,8 +43,8 @@ struct verb {
 /* ORDER VERB: one row per verb in cmd.c, defined in cmd/NAME.c */
 extern const struct verb *const cmd_verbs[];
 extern const int cmd_n_verbs;
-extern const struct verb verb_bench, verb_eval, verb_grammar, verb_quantize, verb_run, verb_serve,
-    verb_show, verb_synth, verb_template, verb_tokenize;
+extern const struct verb verb_bench, verb_connect, verb_eval, verb_grammar, verb_ps, verb_quantize,
+    verb_run, verb_serve, verb_show, verb_stop, verb_synth, verb_template, verb_tokenize;
 
 int cmd_main(int argc, char **argv);
 

@@ -19,6 +19,11 @@ bool openai_chat_ask(struct ask *k, struct models *m, const json_t *body, struct
                      struct http_error *e);
 bool openai_text_ask(struct ask *k, struct models *m, const json_t *body, struct openai_want *want,
                      struct http_error *e);
+/* The fields of a chat body, for an ask that is open. */
+bool openai_chat_fields(struct ask *k, const json_t *body, struct openai_want *want,
+                        struct http_error *e);
+/* One text or a list of tokens as the prompt. */
+bool openai_prompt(struct ask *k, const json_t *v, struct http_error *e);
 /* The fields of both: sampling, limits, grammars, stop. */
 bool openai_common(struct ask *k, const json_t *body, struct http_error *e);
 /* Fill in the middle: ids of prefix, suffix and the model's markers as the prompt. */

@@ -57,8 +57,6 @@ static bool structure(struct ask *k, const json_t *body, struct http_error *e) {
 
 /* ---- common fields ------------------------------------------------------------------------ */
 bool openai_common(struct ask *k, const json_t *body, struct http_error *e) {
-    int64_t n = k->n, max = k->o.max_tokens;
-    bool cache = true;
     static const struct ask_field more[] = {
         {"max_tokens", ASK_INT, offsetof(struct ask, o.max_tokens), -1, INT32_MAX},
         {"n_predict", ASK_INT, offsetof(struct ask, o.max_tokens), -1, INT32_MAX},
@@ -70,7 +68,6 @@ bool openai_common(struct ask *k, const json_t *body, struct http_error *e) {
         {"stream", ASK_BOOL, offsetof(struct ask, stream), 0, 1},
         {"return_progress", ASK_BOOL, offsetof(struct ask, progress), 0, 1},
     };
-    (void)max;
     if (!ask_fields(k, body, ask_sampling, ask_n_sampling, e) ||
         !ask_fields(k, body, more, sizeof more / sizeof *more, e) ||
         !ask_stop(k, json_object_get(body, "stop"), e) ||
@@ -78,14 +75,12 @@ bool openai_common(struct ask *k, const json_t *body, struct http_error *e) {
         return false;
     const json_t *v = json_object_get(body, "n");
     if (v && !json_is_null(v)) {
-        n = json_is_integer(v) ? json_integer_value(v) : 0;
+        int64_t n = json_is_integer(v) ? json_integer_value(v) : 0;
         if (n < 1 || n > ASK_N_MAX)
             return ask_refuse(e, 400, "n", "'n': expected a whole number of 1 to %d", ASK_N_MAX);
+        k->n = (int)n;
     }
-    k->n = (int)n;
-    v = json_object_get(body, "cache_prompt");
-    if (json_is_boolean(v)) cache = json_is_true(v);
-    k->o.no_cache = !cache;
+    k->o.no_cache = json_is_false(json_object_get(body, "cache_prompt"));
     if (text_is(json_object_get(body, "priority"), "background")) k->o.priority = HOLD_BACKGROUND;
     return true;
 }
@@ -184,12 +179,17 @@ static bool chat_logprobs(struct ask *k, const json_t *body, struct openai_want 
     return !want->logprobs || ask_fields(k, body, &top, 1, e);
 }
 
+bool openai_chat_fields(struct ask *k, const json_t *body, struct openai_want *want,
+                        struct http_error *e) {
+    return messages(k, body, e) && tools(k, body, e) && thinking(k, body, e) &&
+           openai_common(k, body, e) && chat_logprobs(k, body, want, e) &&
+           stream_options(body, want, e);
+}
+
 bool openai_chat_ask(struct ask *k, struct models *m, const json_t *body, struct openai_want *want,
                      struct http_error *e) {
     return ask_open(k, m, json_string_value(json_object_get(body, "model")), e) &&
-           messages(k, body, e) && tools(k, body, e) && thinking(k, body, e) &&
-           openai_common(k, body, e) && chat_logprobs(k, body, want, e) &&
-           stream_options(body, want, e);
+           openai_chat_fields(k, body, want, e);
 }
 
 /* ---- text --------------------------------------------------------------------------------- */
@@ -208,7 +208,7 @@ static bool prompt_ids(struct ask *k, const json_t *list, struct http_error *e) 
     return true;
 }
 
-static bool prompt(struct ask *k, const json_t *v, struct openai_want *want, struct http_error *e) {
+bool openai_prompt(struct ask *k, const json_t *v, struct http_error *e) {
     if (json_is_array(v) && json_array_size(v) == 1 && !json_is_integer(json_array_get(v, 0)))
         v = json_array_get(v, 0);
     if (json_is_array(v) && json_is_integer(json_array_get(v, 0))) return prompt_ids(k, v, e);
@@ -219,9 +219,7 @@ static bool prompt(struct ask *k, const json_t *v, struct openai_want *want, str
     k->text = (struct str){ask_text(k, text), text.len};
     k->is_text = true;
     k->o.text_flags = HOLD_ADD_SPECIAL | HOLD_PARSE_SPECIAL;
-    if (!k->text.p) return ask_refuse(e, 503, NULL, "out of memory");
-    if (want->echo) want->prompt = mem_strndup(text.p, text.len);
-    return true;
+    return k->text.p || ask_refuse(e, 503, NULL, "out of memory");
 }
 
 static bool add_text(struct ask *k, int32_t *out, size_t *n, struct str text, int flags,
@@ -273,9 +271,10 @@ bool openai_text_ask(struct ask *k, struct models *m, const json_t *body, struct
     want->logprobs = json_is_integer(lp);
     k->o.want_tokens = want->logprobs;
     if (!openai_common(k, body, e) || !stream_options(body, want, e) ||
-        !prompt(k, json_object_get(body, "prompt"), want, e) ||
+        !openai_prompt(k, json_object_get(body, "prompt"), e) ||
         (want->logprobs && !ask_fields(k, body, &probs, 1, e)))
         return false;
+    if (want->echo && k->is_text) want->prompt = mem_strndup(k->text.p, k->text.len);
     if (!json_is_string(suffix) || !json_string_length(suffix)) return true;
     return openai_fim(k, k->text,
                       (struct str){json_string_value(suffix), json_string_length(suffix)}, e);

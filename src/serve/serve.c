@@ -9,10 +9,9 @@
 #include <string.h>
 #include <time.h>
 
-/* Each API is one row. The first table that has a path answers it. */
+/* Each API is one row. The first table that has a path answers it; the metrics come last. */
 static const struct http_routes *const apis[] = {
-    &openai_routes,
-    &anthropic_routes,
+    &openai_routes, &anthropic_routes, &llama_routes, &native_routes, &metrics_routes,
 };
 enum { N_APIS = sizeof apis / sizeof *apis };
 
@@ -35,6 +34,7 @@ static bool open_engine(struct serve *s, struct err *e) {
 bool serve_open(struct serve *s, struct config *c, struct err *e) {
     static struct http_routes tables[N_APIS];
     for (size_t i = 0; i < N_APIS; i++) tables[i] = *apis[i];
+    if (c->metrics_open) tables[N_APIS - 1] = metrics_open_routes;
     *s = (struct serve){.config = c, .started_ns = os_now_ns(), .started = (int64_t)time(NULL)};
     struct http_options o = {.host = c->host,
                              .port = (int)c->port,

@@ -27,8 +27,11 @@ struct track {
     struct tracked *running;
     struct track_view past[TRACK_HISTORY]; /* a ring; n counts all that ever came */
     size_t n;
+    struct track_ttft ttft;
     bool stopping;
 };
+
+const double track_bucket[TRACK_BUCKETS - 1] = {.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60};
 
 struct track *track_open(const char *log_prompts, struct err *e) {
     struct track *t = mem_calloc(1, sizeof *t);
@@ -125,6 +128,19 @@ static void log_prompt(const struct track *t, const struct answer *a) {
     close(fd);
 }
 
+static void count_ttft(struct track_ttft *t, double seconds) {
+    int i = 0;
+    while (i + 1 < TRACK_BUCKETS && seconds > track_bucket[i]) i++;
+    t->count[i]++;
+    t->seconds += seconds;
+}
+
+void track_ttft(struct track *t, struct track_ttft *out) {
+    pthread_mutex_lock(&t->lock);
+    *out = t->ttft;
+    pthread_mutex_unlock(&t->lock);
+}
+
 void track_end(struct answer *a, bool failed) {
     struct tracked *x = a->tracked;
     if (!x) return;
@@ -138,6 +154,8 @@ void track_end(struct answer *a, bool failed) {
     struct tracked **at = &t->running;
     while (*at != x) at = &(*at)->next;
     *at = x->next;
+    if (a->choice[0].is_done && x->view.n_generated)
+        count_ttft(&t->ttft, x->view.done.ttft_ms / 1e3);
     t->past[t->n++ % TRACK_HISTORY] = x->view;
     pthread_mutex_unlock(&t->lock);
     mem_free(x);

@@ -5,7 +5,7 @@
 
 #include "serve/answer.h"
 
-enum { TRACK_HISTORY = 256 };
+enum { TRACK_HISTORY = 256, TRACK_BUCKETS = 12 };
 
 struct track;
 
@@ -41,5 +41,13 @@ bool track_view(struct track *t, size_t i, struct track_view *out);
 bool track_find(struct track *t, const char *id, struct track_view *out);
 /* false: it does not run (any more). */
 bool track_cancel(struct track *t, const char *id);
+
+/* Times to the first token since the start, in buckets; the last has no upper bound. */
+extern const double track_bucket[TRACK_BUCKETS - 1]; /* upper bounds, seconds */
+struct track_ttft {
+    uint64_t count[TRACK_BUCKETS];
+    double seconds; /* summed */
+};
+void track_ttft(struct track *t, struct track_ttft *out);
 
 #endif
