@@ -1,6 +1,7 @@
 /* holdfast connect: the settings that point a coding agent to this server. Prints them, or writes
  * them into the agent's own files, keeping what else stands there and a backup. An agent is a row
  * of the table with one function that builds its settings; facts in peers.md D7. */
+#include "base/mem.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "cmd/cmd.h"
