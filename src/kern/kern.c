@@ -40,7 +40,7 @@ static const struct level {
     {"scalar", always, {kern_elem_scalar, kern_act_scalar, kern_matmul_scalar, kern_attn_scalar}},
 #if KERN_X86
     {"avx2", has_avx2, {kern_elem_avx2, kern_act_avx2, kern_matmul_avx2, kern_attn_avx2}},
-    {"avx512", has_avx512, {kern_elem_avx512, kern_matmul_avx512}},
+    {"avx512", has_avx512, {kern_elem_avx512, kern_matmul_avx512, kern_attn_avx512}},
 #endif
 };
 enum { N_LEVELS = sizeof levels / sizeof levels[0] };
