@@ -55,6 +55,14 @@ struct str json_get_str(const json_t *object, const char *key) {
     return (struct str){json_string_value(v), json_string_length(v)};
 }
 
+json_t *json_text(struct str s) {
+    struct buf clean = {0};
+    json_t *out =
+        buf_clean(&clean, s) ? json_stringn_nocheck(clean.p ? clean.p : "", clean.len) : NULL;
+    buf_free(&clean);
+    return out;
+}
+
 json_t *json_load(const char *path, size_t max_bytes, struct err *e) {
     struct os_map map;
     if (!os_map_open(&map, path, e)) return NULL;

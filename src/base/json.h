@@ -17,6 +17,8 @@ json_t *json_parse(struct str text, size_t max_bytes, struct err *e);
 bool json_write(struct buf *out, const json_t *value);
 /* String value of a key, or none. */
 struct str json_get_str(const json_t *object, const char *key);
+/* A string of bytes that may be no UTF-8 (what models generate): those become U+FFFD. */
+json_t *json_text(struct str s);
 /* A whole file as JSON. */
 json_t *json_load(const char *path, size_t max_bytes, struct err *e);
 

@@ -90,6 +90,15 @@ bool buf_utf8(struct buf *b, uint32_t cp) {
     return buf_add(b, c, utf8_encode(cp, c));
 }
 
+bool buf_clean(struct buf *b, struct str s) {
+    for (size_t i = 0; i < s.len;) {
+        uint32_t cp;
+        i += utf8_decode(s.p + i, s.len - i, &cp);
+        buf_utf8(b, cp);
+    }
+    return !b->failed;
+}
+
 void buf_clear(struct buf *b) {
     b->len = 0;
     b->failed = false;

@@ -36,6 +36,8 @@ bool buf_char(struct buf *b, char c);
 bool buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Appends one code point as UTF-8. */
 bool buf_utf8(struct buf *b, uint32_t cp);
+/* Appends text with every byte that is no UTF-8 as U+FFFD. */
+bool buf_clean(struct buf *b, struct str s);
 void buf_clear(struct buf *b);
 void buf_free(struct buf *b);
 static inline struct str buf_view(const struct buf *b) {

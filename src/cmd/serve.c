@@ -63,7 +63,7 @@ static const struct opt options[] = {
      "least share of the time for prompts while others are being answered"},
     {"--max-connections", "N", OPT_INT, FIELD(c.max_connections), "(256)"},
     {"--request-timeout", "SECONDS", OPT_INT, FIELD(c.request_seconds),
-     "a request has to arrive whole within this (120)"},
+     "a request has to arrive whole, and a piece of an answer be taken, within this (120)"},
     {"--keep-alive", "SECONDS", OPT_INT, FIELD(c.alive_seconds),
      "a quiet stream shows a sign of life this often (10)"},
     {"--log-prompts", "DIR", OPT_STR, FIELD(c.log_prompts),

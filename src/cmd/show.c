@@ -344,7 +344,7 @@ static void add_tensors(struct buf *b, const struct gguf *g) {
 
 /* --- JSON --- */
 
-static json_t *json_text(struct str s) {
+static json_t *escaped_json(struct str s) {
     json_t *v = json_stringn(s.p ? s.p : "", s.len);
     if (v) return v;
     struct buf b = {0}; /* not UTF-8 */
@@ -357,7 +357,7 @@ static json_t *json_text(struct str s) {
 static json_t *json_element(const struct gguf_kv *kv, uint64_t i) {
     switch (kv->elem) {
     case GGUF_STR:
-        return json_text(gguf_arr_str(kv, i));
+        return escaped_json(gguf_arr_str(kv, i));
     case GGUF_F32:
     case GGUF_F64:
         return json_real(gguf_arr_real(kv, i)); /* NULL, so null, unless finite */
@@ -401,7 +401,7 @@ static json_t *json_tensors(const struct gguf *g) {
         json_t *dims = json_array();
         for (int d = 0; d < t->n_dims; d++) json_array_append_new(dims, json_integer(t->t.dim[d]));
         json_array_append_new(out, json_pack("{s:o, s:s, s:o, s:I, s:I, s:i}", "name",
-                                             json_text(str_of(t->name)), "type",
+                                             escaped_json(str_of(t->name)), "type",
                                              quant_info(t->t.type)->name, "shape", dims, "bytes",
                                              (json_int_t)t->bytes, "offset", (json_int_t)t->offset,
                                              "shard", t->shard));
@@ -433,7 +433,7 @@ static bool add_json(struct buf *b, const struct gguf *g, const struct options *
                              "tensors", (json_int_t)by[i].tensors, "parameters",
                              (json_int_t)by[i].elements, "bytes", (json_int_t)by[i].bytes));
     json_t *out = json_pack(
-        "{s:o, s:I, s:i, s:i, s:I, s:o, s:o, s:o}", "path", json_text(str_of(gguf_path(g))),
+        "{s:o, s:I, s:i, s:i, s:I, s:o, s:o, s:o}", "path", escaped_json(str_of(gguf_path(g))),
         "bytes", (json_int_t)gguf_file_bytes(g), "files", gguf_n_shards(g), "version",
         (int)gguf_version(g), "parameters", (json_int_t)all.elements, "memory",
         json_memory(g, o, all.bytes), "types", types, "metadata", json_metadata(g, o->all));

@@ -11,19 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Text for JSON: invalid bytes become U+FFFD. */
-static json_t *text_json(struct str s) {
-    struct buf b = {0};
-    for (size_t i = 0; i < s.len;) {
-        uint32_t cp;
-        i += utf8_decode(s.p + i, s.len - i, &cp);
-        buf_utf8(&b, cp);
-    }
-    json_t *v = json_stringn(b.p ? b.p : "", b.len);
-    buf_free(&b);
-    return v;
-}
-
 static bool print_json(json_t *v) {
     struct buf b = {0};
     bool ok = v && json_write(&b, v) && printf("%s\n", b.p) >= 0;
@@ -45,10 +32,10 @@ static void print_event(void *ctx, const struct toolcall_event *ev) {
         json_object_set_new(v, "kind", json_string(kinds[ev->kind]));
     }
     if (ev->name.len) {
-        json_object_set_new(v, "id", text_json(ev->id));
-        json_object_set_new(v, "name", text_json(ev->name));
+        json_object_set_new(v, "id", json_text(ev->id));
+        json_object_set_new(v, "name", json_text(ev->name));
     }
-    if (ev->type == TOOLCALL_DELTA) json_object_set_new(v, "text", text_json(ev->text));
+    if (ev->type == TOOLCALL_DELTA) json_object_set_new(v, "text", json_text(ev->text));
     if (ev->type == TOOLCALL_END)
         json_object_set_new(v, "end", json_string(ev->complete ? "complete" : "cut"));
     if (ev->malformed) json_object_set_new(v, "malformed", json_true());
@@ -67,8 +54,8 @@ struct sum {
 static void add_call(struct sum *s, const struct toolcall_event *ev) {
     json_t *args = json_parse(buf_view(&s->args), LIMIT_JSON_BYTES, NULL);
     json_t *call = json_object();
-    json_object_set_new(call, "name", text_json(ev->name));
-    json_object_set_new(call, "arguments", args ? args : text_json(buf_view(&s->args)));
+    json_object_set_new(call, "name", json_text(ev->name));
+    json_object_set_new(call, "arguments", args ? args : json_text(buf_view(&s->args)));
     if (!ev->complete) json_object_set_new(call, "cut", json_true());
     if (ev->malformed) json_object_set_new(call, "malformed", json_true());
     json_array_append_new(s->calls, call);
@@ -84,8 +71,8 @@ static void add_event(void *ctx, const struct toolcall_event *ev) {
 
 static bool print_sum(struct sum *s, struct err *e) {
     bool failed = s->content.failed || s->reasoning.failed || s->args.failed;
-    json_t *v = json_pack("{s:o,s:o,s:O}", "content", text_json(buf_view(&s->content)), "reasoning",
-                          text_json(buf_view(&s->reasoning)), "calls", s->calls);
+    json_t *v = json_pack("{s:o,s:o,s:O}", "content", json_text(buf_view(&s->content)), "reasoning",
+                          json_text(buf_view(&s->reasoning)), "calls", s->calls);
     bool ok = print_json(v) && !failed;
     buf_free(&s->content);
     buf_free(&s->reasoning);
@@ -142,7 +129,7 @@ bool template_parse(const struct chat *c, const struct template_parse *o, struct
 }
 
 static void put_text(json_t *v, const char *key, struct str s) {
-    if (s.len) json_object_set_new(v, key, text_json(s));
+    if (s.len) json_object_set_new(v, key, json_text(s));
 }
 static void put_flag(json_t *v, const char *key, bool yes) {
     if (yes) json_object_set_new(v, key, json_true());
@@ -154,7 +141,7 @@ bool template_markup(const struct chat *c, struct err *e) {
     struct descr d;
     if (!probe(c, &d, e)) return false;
     json_t *v = json_object(), *ends = json_array();
-    for (int i = 0; i < d.n_ends; i++) json_array_append_new(ends, text_json(d.ends[i]));
+    for (int i = 0; i < d.n_ends; i++) json_array_append_new(ends, json_text(d.ends[i]));
     json_object_set_new(v, "syntax", json_string(descr_syntax_name(d.syntax)));
     const struct {
         const char *key;

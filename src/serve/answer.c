@@ -55,7 +55,7 @@ static void cancel(void *ctx) {
 }
 
 /* ---- submitting --------------------------------------------------------------------------- */
-static const char *json_text(struct ask *k, const json_t *value, bool *ok) {
+static const char *text_of(struct ask *k, const json_t *value, bool *ok) {
     struct buf text = {0};
     if (!value) return NULL;
     const char *copy = json_write(&text, value) ? ask_text(k, buf_view(&text)) : NULL;
@@ -70,9 +70,9 @@ static bool submit(struct answer *a, struct http_error *e) {
     bool ok = true;
     if (k->messages) {
         if (!ask_media(k, e)) return false;
-        k->chat.messages = json_text(k, k->messages, &ok);
-        k->chat.tools = json_text(k, k->tools, &ok);
-        k->chat.kwargs = json_text(k, k->kwargs, &ok);
+        k->chat.messages = text_of(k, k->messages, &ok);
+        k->chat.tools = text_of(k, k->tools, &ok);
+        k->chat.kwargs = text_of(k, k->kwargs, &ok);
         o->chat = &k->chat;
     } else if (k->is_text) {
         o->text = k->text.p ? k->text.p : "";
@@ -176,11 +176,7 @@ static void stream_event(struct answer *a, int i, const struct hold_event *ev, s
 static void mend_text(struct answer_run *run, struct hold_block *b) {
     if (utf8_valid(b->text, b->len)) return;
     buf_clear(&run->clean);
-    for (size_t i = 0; i < b->len;) {
-        uint32_t cp;
-        i += utf8_decode(b->text + i, b->len - i, &cp);
-        buf_utf8(&run->clean, cp);
-    }
+    buf_clean(&run->clean, (struct str){b->text, b->len});
     b->text = run->clean.p ? run->clean.p : "";
     b->len = run->clean.len;
 }

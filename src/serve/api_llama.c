@@ -84,15 +84,7 @@ static json_t *detokenize(struct ask *k, const json_t *body, struct http_error *
         engine_error(e);
         return NULL;
     }
-    struct buf clean = {0};
-    for (i = 0; i < len;) {
-        uint32_t cp;
-        i += utf8_decode(text + i, len - i, &cp);
-        buf_utf8(&clean, cp);
-    }
-    json_t *out =
-        json_pack("{s:o}", "content", json_stringn_nocheck(clean.p ? clean.p : "", clean.len));
-    buf_free(&clean);
+    json_t *out = json_pack("{s:o}", "content", json_text((struct str){text, len}));
     hold_free(text);
     return out;
 }

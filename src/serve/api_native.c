@@ -276,13 +276,13 @@ struct live {
 
 static bool live_fill(void *ctx, struct buf *out) {
     struct live *l = ctx;
-    for (int slept = 0; l->started && slept < l->ms && !http_gone(l->r); slept += 50) {
+    struct serve *s = http_ctx(l->r);
+    for (int slept = 0; l->started && slept < l->ms; slept += 50) {
         const struct timespec tick = {.tv_nsec = 50000000};
+        if (http_gone(l->r) || http_draining(s->http)) return false;
         nanosleep(&tick, NULL);
     }
-    struct serve *s = http_ctx(l->r);
     l->started = true;
-    if (track_stopping(s->track)) return false;
     sse_event(out, "stats", status_json(s));
     return true;
 }
@@ -342,11 +342,6 @@ static void keys(struct http_req *r) {
 }
 
 /* ---- requests ----------------------------------------------------------------------------- */
-static json_t *text_or_null(const char *text) {
-    struct str s = str_of(text);
-    return json_stringn_nocheck(s.p, utf8_complete(s.p, s.len));
-}
-
 static json_t *miss_json(const struct track_view *v) {
     const struct hold_miss *m = &v->miss;
     if (!v->has_miss) return json_null();
@@ -355,7 +350,7 @@ static json_t *miss_json(const struct track_view *v) {
         "cached_tokens", (json_int_t)m->n_cached, "matching_tokens", (json_int_t)m->n_match,
         "cached_token", (int)m->cached, "found_token", (int)m->found, "message",
         m->message < 0 ? json_null() : json_integer(m->message), "cached_text",
-        text_or_null(m->cached_text), "found_text", text_or_null(m->found_text));
+        json_text(str_of(m->cached_text)), "found_text", json_text(str_of(m->found_text)));
     return out ? out : json_null();
 }
 
@@ -366,7 +361,7 @@ static json_t *request_json(const struct track_view *v) {
     json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:f, s:b, s:o}", "id", v->id, "path",
                             v->path, "key", v->key, "model", v->model, "state", state, "started",
                             (json_int_t)v->started, "seconds", v->seconds, "stream", v->stream,
-                            "notes", text_or_null(v->notes));
+                            "notes", json_text(str_of(v->notes)));
     if (v->running)
         json_object_set_new(out, "progress",
                             json_pack("{s:I, s:I, s:I}", "done", (json_int_t)v->progress.n_done,
@@ -411,7 +406,13 @@ static void cancel_request(struct http_req *r) {
     else no_request(r, "no request of that id is running");
 }
 
+/* What looks whether a server is there: agents' HEAD, people's browsers. */
+static void root(struct http_req *r) {
+    http_reply(r, 200, "text/plain; charset=utf-8", STR("Holdfast is running.\n"));
+}
+
 static const struct http_route routes[] = {
+    {"GET", "/", root, openai_refuse, HTTP_OPEN},
     {"GET", "/api/v1/models", list_models, openai_refuse, 0},
     {"POST", "/api/v1/models/load", on_load, openai_refuse, 0},
     {"POST", "/api/v1/models/unload", on_unload, openai_refuse, 0},

@@ -97,25 +97,13 @@ json_t *openai_timings(const struct answer *a) {
         "predicted_per_second", rate(made, d->decode_ms));
 }
 
-/* Bytes of a token that are no whole characters show as U+FFFD in "token"; "bytes" has them all. */
-static json_t *token_text(struct str s) {
-    struct buf text = {0};
-    for (size_t i = 0; i < s.len;) {
-        uint32_t cp;
-        i += utf8_decode(s.p + i, s.len - i, &cp);
-        buf_utf8(&text, cp);
-    }
-    json_t *out = json_stringn_nocheck(text.p ? text.p : "", text.len);
-    buf_free(&text);
-    return out;
-}
-
+/* "token" shows bytes that are no whole characters as U+FFFD; "bytes" has them all. */
 static json_t *one_logprob(struct str s, float logprob) {
     json_t *bytes = json_array();
     for (size_t i = 0; i < s.len; i++)
         json_array_append_new(bytes, json_integer((unsigned char)s.p[i]));
     double value = isfinite(logprob) ? (double)logprob : -9999.0;
-    return json_pack("{s:o, s:f, s:o}", "token", token_text(s), "logprob", value, "bytes", bytes);
+    return json_pack("{s:o, s:f, s:o}", "token", json_text(s), "logprob", value, "bytes", bytes);
 }
 
 json_t *openai_logprobs(const struct answer *a, const struct answer_token *t, size_t n) {
@@ -181,12 +169,12 @@ static json_t *text_logprobs(const struct answer *a, const struct answer_choice 
         for (int j = 0; j < t->n_top; j++) {
             size_t len;
             const char *p = hold_token_bytes(a->ask->entry->model, t->top[j].id, &len);
-            json_t *key = token_text((struct str){p, len});
+            json_t *key = json_text((struct str){p, len});
             json_object_set_new_nocheck(best, json_string_value(key),
                                         json_real((double)t->top[j].logprob));
             json_decref(key);
         }
-        json_array_append_new(tokens, token_text(t->bytes));
+        json_array_append_new(tokens, json_text(t->bytes));
         json_array_append_new(probs, json_real(isfinite(t->logprob) ? (double)t->logprob : -9999));
         json_array_append_new(top, best);
         json_array_append_new(offsets, json_integer((json_int_t)at));

@@ -16,6 +16,9 @@
 #include <strings.h>
 #include <unistd.h>
 
+/* So many more are let in to be told that there are too many. */
+enum { SPARE_CONNECTIONS = 32 };
+
 /* ---- a request ---------------------------------------------------------------------------- */
 void *http_ctx(const struct http_req *r) {
     return r->server->o.ctx;
@@ -153,22 +156,24 @@ static bool method_matches(const char *wanted, const char *method) {
 /* Sets r->route; false with 404 or 405. */
 static bool find_route(struct http_req *r, struct http_error *e) {
     const struct http_options *o = &r->server->o;
-    const struct http_route *other = NULL;
+    char allow[80] = "";
     for (size_t t = 0; t < o->n_tables; t++) {
         for (size_t i = 0; i < o->tables[t].n; i++) {
             const struct http_route *route = &o->tables[t].route[i];
             if (!path_matches(route, r->path, &r->rest)) continue;
-            other = route;
-            if (!method_matches(route->method, r->method)) continue;
-            r->route = route;
-            return true;
+            if (method_matches(route->method, r->method)) {
+                r->route = route;
+                return true;
+            }
+            size_t n = strlen(allow);
+            snprintf(allow + n, sizeof allow - n, "%s%s", n ? ", " : "", route->method);
         }
     }
-    e->status = other ? 405 : 404;
+    e->status = *allow ? 405 : 404;
     e->why.code = HOLD_ERR_ARG;
-    if (other) {
-        http_header_add(r, "Allow", other->method);
-        snprintf(e->why.msg, sizeof e->why.msg, "%s takes %s, not %s", r->path, other->method,
+    if (*allow) {
+        http_header_add(r, "Allow", allow);
+        snprintf(e->why.msg, sizeof e->why.msg, "%.300s takes %s, not %.20s", r->path, allow,
                  r->method);
     } else snprintf(e->why.msg, sizeof e->why.msg, "there is nothing at %.300s", r->path);
     return false;
@@ -197,6 +202,14 @@ static bool too_large(struct http_req *r, struct http_error *e) {
     return false;
 }
 
+static bool busy(struct http_req *r, struct http_error *e, const char *why) {
+    e->status = 503;
+    e->why.code = HOLD_ERR_BUSY;
+    snprintf(e->why.msg, sizeof e->why.msg, "%s", why);
+    http_header_add(r, "Connection", "close");
+    return false;
+}
+
 /* All that can be refused without the body; false with e filled. */
 static bool admit(struct http_req *r, struct http_error *e) {
     bool found = find_route(r, e);
@@ -210,11 +223,9 @@ static bool admit(struct http_req *r, struct http_error *e) {
     const char *length = http_header(r, "Content-Length");
     if (length && (strlen(length) > 9 || strtoull(length, NULL, 10) > LIMIT_HTTP_BODY))
         return too_large(r, e);
-    if (!r->server->draining || (r->route->flags & HTTP_OPEN)) return true;
-    e->status = 503;
-    e->why.code = HOLD_ERR_BUSY;
-    snprintf(e->why.msg, sizeof e->why.msg, "the server is stopping");
-    return false;
+    if (r->conn->extra) return busy(r, e, "there are too many connections");
+    if (!http_draining(r->server) || (r->route->flags & HTTP_OPEN)) return true;
+    return busy(r, e, "the server is stopping");
 }
 
 /* ---- life of a request -------------------------------------------------------------------- */
@@ -228,6 +239,7 @@ static struct http_req *begin(struct http_server *s, struct MHD_Connection *mhd,
         return NULL;
     }
     *r = (struct http_req){.server = s, .mhd = mhd, .conn = info->socket_context, .key = -1};
+    watch_state(s, r->conn, CONN_READING);
     r->method = method; /* both live as long as the request does in libmicrohttpd */
     r->path = path;
     r->rest = "";
@@ -315,7 +327,7 @@ static void on_completed(void *ctx, struct MHD_Connection *mhd, void **con_cls,
     if (r->running) s->n_running--;
     s->body_bytes -= r->body.len;
     pthread_mutex_unlock(&s->lock);
-    watch_state(s, r->conn, CONN_READING);
+    watch_state(s, r->conn, CONN_IDLE);
     buf_free(&r->body);
     buf_free(&r->note);
     buf_free(&r->stream.out);
@@ -357,7 +369,7 @@ struct http_server *http_open(const struct http_options *o, struct err *e) {
         MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL,
         NULL, on_access, s, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
         s, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)o->max_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (unsigned)(o->max_connections + SPARE_CONNECTIONS), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)LIMIT_HTTP_HEADERS, MHD_OPTION_END);
     if (s->daemon) return s;
     err_set(e, ERR_IO, "cannot start the HTTP server");
@@ -378,6 +390,13 @@ void http_drain(struct http_server *s) {
     pthread_mutex_lock(&s->lock);
     s->draining = true;
     pthread_mutex_unlock(&s->lock);
+}
+
+bool http_draining(struct http_server *s) {
+    pthread_mutex_lock(&s->lock);
+    bool is = s->draining;
+    pthread_mutex_unlock(&s->lock);
+    return is;
 }
 
 int http_n_running(struct http_server *s) {

@@ -47,7 +47,8 @@ struct http_options {
     const char *key_file;  /* lines "name:key" or "key", or NULL */
     const char *const *allow_hosts, *const *allow_origins; /* beside localhost; NULL at the end */
     int max_connections;
-    int request_seconds; /* from the connection (or the last answer) to a whole request */
+    int request_seconds; /* from the connection (or the last answer) to a whole request, and from
+                            a piece of an answer until the client has taken it */
     const struct http_routes *tables;
     size_t n_tables;
     http_refuse refuse; /* where no route is found */
@@ -61,6 +62,7 @@ int http_port(const struct http_server *s);
 const char *http_local_key(const struct http_server *s);
 /* New requests get 503 from here on, running ones go on. */
 void http_drain(struct http_server *s);
+bool http_draining(struct http_server *s);
 int http_n_running(struct http_server *s);
 /* Hangs up on everybody, waits for the handlers. */
 void http_close(struct http_server *s);

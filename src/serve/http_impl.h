@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 enum conn_state {
+    CONN_IDLE,    /* the next request has not begun, or only its headers: it makes room */
     CONN_READING, /* a request has to be whole by the deadline */
     CONN_RUNNING, /* a handler works on it: a hang-up is reported */
     CONN_WRITING  /* the client has to take what we have by the deadline */
@@ -22,6 +23,7 @@ struct conn {
     uint64_t since; /* when it entered the state */
     bool noisy;     /* it sent more than it should, so its hang-up cannot be seen */
     bool shut;      /* we closed our side */
+    bool extra;     /* one too many: its requests are refused */
     bool gone;      /* the client did */
     void (*on_gone)(void *ctx);
     void *gone_ctx;
@@ -42,6 +44,7 @@ struct http_server {
     pthread_mutex_t lock;
     pthread_cond_t quiet; /* a function of on_gone returned */
     struct conn *conns;
+    int n_conns;
     struct conn *calling; /* whose on_gone runs now */
     pthread_t watcher;
     int wake[2]; /* a pipe: the watcher looks again */

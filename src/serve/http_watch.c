@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { TICK_MS = 500, WRITE_SECONDS = 300 };
+enum { TICK_MS = 500, IDLE_NS = 1000000000 };
 
 static void wake(struct http_server *s) {
     char c = 0;
@@ -43,10 +43,9 @@ static void look(struct http_server *s, struct conn *c) {
 }
 
 static void check_deadline(struct http_server *s, struct conn *c, uint64_t now) {
-    int limit = c->state == CONN_READING   ? s->o.request_seconds
-                : c->state == CONN_WRITING ? WRITE_SECONDS
-                                           : 0;
-    if (!limit || c->shut || now - c->since < (uint64_t)limit * 1000000000u) return;
+    int limit = s->o.request_seconds;
+    if (c->state == CONN_RUNNING || c->shut || now - c->since < (uint64_t)limit * 1000000000u)
+        return;
     c->shut = true;
     shutdown(c->fd, SHUT_RDWR);
     if (c->state == CONN_WRITING && !c->gone) tell_gone(s, c);
@@ -71,7 +70,7 @@ static void gather(struct http_server *s, struct watch_list *w) {
         if (!mem_grow((void **)&w->fd, &w->cap, w->n + 2, sizeof *w->fd) ||
             !mem_grow((void **)&w->conn, &w->cap_conn, w->n + 2, sizeof *w->conn))
             break;
-        bool busy = c->state != CONN_READING && !c->noisy && !c->gone;
+        bool busy = c->state > CONN_READING && !c->noisy && !c->gone;
         w->conn[w->n] = c;
         w->fd[w->n++] = (struct pollfd){.fd = busy ? c->fd : -1, .events = POLLIN};
     }
@@ -94,7 +93,7 @@ static void *watch(void *arg) {
         uint64_t now = os_now_ns();
         for (size_t i = 0; i < w.n; i++) {
             struct conn *c = find(s, w.conn[i]);
-            if (c && w.fd[i].revents && c->state != CONN_READING && !c->gone) look(s, c);
+            if (c && w.fd[i].revents && c->state > CONN_READING && !c->gone) look(s, c);
             c = find(s, w.conn[i]);
             if (c) check_deadline(s, c, now);
         }
@@ -127,12 +126,26 @@ void watch_stop(struct http_server *s) {
     close(s->wake[1]);
 }
 
+/* Hangs up on the connection that was idle longest, if any was for a while; false: none. */
+static bool make_room(struct http_server *s, uint64_t now) {
+    struct conn *oldest = NULL;
+    for (struct conn *c = s->conns; c; c = c->next)
+        if (c->state == CONN_IDLE && !c->shut && now - c->since > IDLE_NS &&
+            (!oldest || c->since < oldest->since))
+            oldest = c;
+    if (!oldest) return false;
+    oldest->shut = true;
+    shutdown(oldest->fd, SHUT_RDWR);
+    return true;
+}
+
 struct conn *watch_add(struct http_server *s, int fd) {
     struct conn *c = mem_calloc(1, sizeof *c);
     if (!c) return NULL;
     c->fd = fd;
     c->since = os_now_ns();
     pthread_mutex_lock(&s->lock);
+    c->extra = s->n_conns++ >= s->o.max_connections && !make_room(s, c->since);
     c->next = s->conns;
     if (c->next) c->next->prev = c;
     s->conns = c;
@@ -147,16 +160,17 @@ void watch_remove(struct http_server *s, struct conn *c) {
     if (c->next) c->next->prev = c->prev;
     if (c->prev) c->prev->next = c->next;
     else s->conns = c->next;
+    s->n_conns--;
     pthread_mutex_unlock(&s->lock);
     mem_free(c);
 }
 
 void watch_state(struct http_server *s, struct conn *c, enum conn_state state) {
     pthread_mutex_lock(&s->lock);
-    bool news = c->state == CONN_READING || state == CONN_READING;
+    bool news = (c->state > CONN_READING) != (state > CONN_READING);
     c->state = state;
-    c->since = os_now_ns();
-    if (state == CONN_READING) c->noisy = false;
+    if (state != CONN_READING) c->since = os_now_ns(); /* its time runs from when it was idle */
+    if (state == CONN_IDLE) c->noisy = false;
     pthread_mutex_unlock(&s->lock);
     if (news) wake(s);
 }

@@ -119,12 +119,11 @@ static void log_prompt(const struct track *t, const struct answer *a) {
     for (int i = 0; i < a->n; i++) {
         size_t len = 0;
         const char *raw = a->choice[i].is_done ? hold_request_raw(a->choice[i].request, &len) : "";
-        json_array_append_new(answers, json_stringn_nocheck(raw ? raw : "", len));
+        json_array_append_new(answers, json_text((struct str){raw, raw ? len : 0}));
     }
-    write_json(fd,
-               json_pack("{s:s, s:s, s:s, s:o, s:o}", "id", http_id(a->http), "path",
-                         http_path(a->http), "model", a->ask->entry->config->name, "body",
-                         json_stringn_nocheck(body.p ? body.p : "", body.len), "answers", answers));
+    write_json(fd, json_pack("{s:s, s:s, s:s, s:o, s:o}", "id", http_id(a->http), "path",
+                             http_path(a->http), "model", a->ask->entry->config->name, "body",
+                             json_text(body), "answers", answers));
     close(fd);
 }
 

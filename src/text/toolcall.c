@@ -68,17 +68,6 @@ void toolcall_call_start(struct toolcall *p) {
     p->fresh = p->keep_space = false;
 }
 
-/* Invalid bytes become U+FFFD. */
-static void sanitise(struct buf *out, struct str s) {
-    for (size_t i = 0; i < s.len;) {
-        uint32_t cp;
-        size_t n = utf8_decode(s.p + i, s.len - i, &cp);
-        if (cp == 0xFFFD && n == 1) buf_utf8(out, cp);
-        else buf_add(out, s.p + i, n);
-        i += n;
-    }
-}
-
 /* Emits the collected arguments; whole characters only unless all. */
 void toolcall_flush_args(struct toolcall *p, bool all) {
     if (!p->call.announced || !p->out.len) return;
@@ -87,7 +76,7 @@ void toolcall_flush_args(struct toolcall *p, bool all) {
     struct buf clean = {0};
     struct str text = {p->out.p, n};
     if (!utf8_valid(text.p, n)) {
-        sanitise(&clean, text);
+        buf_clean(&clean, text);
         text = buf_view(&clean);
     }
     p->failed |= clean.failed;
