@@ -45,8 +45,9 @@ enum {
     LIMIT_HTTP_HEADERS = 128 << 10, /* of one request, the line included */
     LIMIT_HTTP_PIECE = 16 << 10,    /* bytes of a stream sent at once */
     LIMIT_CONFIG_BYTES = 1 << 20,
-    LIMIT_STOPS = 64,   /* stop strings of a request */
-    LIMIT_BIASES = 4096 /* tokens of a request's logit_bias */
+    LIMIT_STOPS = 64,                /* stop strings of a request */
+    LIMIT_BIASES = 4096,             /* tokens of a request's logit_bias */
+    LIMIT_RESPONSES_BYTES = 64 << 20 /* of all stored responses together */
 };
 
 #endif

@@ -55,24 +55,11 @@ static void cancel(void *ctx) {
 }
 
 /* ---- submitting --------------------------------------------------------------------------- */
-static const char *text_of(struct ask *k, const json_t *value, bool *ok) {
-    struct buf text = {0};
-    if (!value) return NULL;
-    const char *copy = json_write(&text, value) ? ask_text(k, buf_view(&text)) : NULL;
-    buf_free(&text);
-    *ok = *ok && copy;
-    return copy;
-}
-
 static bool submit(struct answer *a, struct http_error *e) {
     struct ask *k = a->ask;
     struct hold_request_options *o = &k->o;
-    bool ok = true;
     if (k->messages) {
-        if (!ask_media(k, e)) return false;
-        k->chat.messages = text_of(k, k->messages, &ok);
-        k->chat.tools = text_of(k, k->tools, &ok);
-        k->chat.kwargs = text_of(k, k->kwargs, &ok);
+        if (!ask_chat(k, e)) return false;
         o->chat = &k->chat;
     } else if (k->is_text) {
         o->text = k->text.p ? k->text.p : "";
@@ -81,7 +68,6 @@ static bool submit(struct answer *a, struct http_error *e) {
         o->ids = k->ids;
         o->n_ids = k->n_ids;
     }
-    if (!ok) return ask_refuse(e, 503, NULL, "out of memory");
     o->cache_key = http_key(a->http);
     o->wake = wake;
     o->wake_ctx = a->run;
@@ -173,17 +159,26 @@ static void stream_event(struct answer *a, int i, const struct hold_event *ev, s
 
 /* Models may generate bytes that are no UTF-8; JSON cannot hold them. Deltas end at whole
  * characters, so each can be mended alone: what is invalid becomes U+FFFD. */
-static void mend_text(struct answer_run *run, struct hold_block *b) {
-    if (utf8_valid(b->text, b->len)) return;
+static struct str mend(struct answer_run *run, struct str s) {
+    if (utf8_valid(s.p, s.len)) return s;
     buf_clear(&run->clean);
-    buf_clean(&run->clean, (struct str){b->text, b->len});
-    b->text = run->clean.p ? run->clean.p : "";
-    b->len = run->clean.len;
+    buf_clean(&run->clean, s);
+    return run->clean.p ? buf_view(&run->clean) : STR("");
+}
+
+/* Ids are the engine's own; a name is the model's where no grammar binds it. */
+static void mend_block(struct answer_run *run, struct hold_event *ev) {
+    struct hold_block *b = &ev->block;
+    if (ev->kind == HOLD_BLOCK_START && b->name) b->name = mend(run, str_of(b->name)).p;
+    if (ev->kind != HOLD_BLOCK_DELTA) return;
+    struct str text = mend(run, (struct str){b->text, b->len});
+    b->text = text.p;
+    b->len = text.len;
 }
 
 static void take_event(struct answer *a, int i, struct hold_event *ev, struct buf *out) {
     struct http_error e;
-    if (ev->kind == HOLD_BLOCK_DELTA) mend_text(a->run, &ev->block);
+    if (ev->kind <= HOLD_BLOCK_DELTA) mend_block(a->run, ev);
     track_progress(a, i, ev);
     if (ev->kind == HOLD_DONE) {
         choice_done(a, i, &ev->done, out);

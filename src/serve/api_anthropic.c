@@ -51,18 +51,10 @@ static json_t *error_body(const struct http_req *r, const struct http_error *e) 
     return json_pack("{s:s, s:o, s:s}", "type", "error", "error", error, "request_id", http_id(r));
 }
 
-static void reply_json(struct http_req *r, int status, json_t *value) {
-    struct buf text = {0};
-    if (!value || !json_write(&text, value)) buf_cstr(&text, "{}");
-    json_decref(value);
-    http_reply(r, status, JSON_TYPE, buf_view(&text));
-    buf_free(&text);
-}
-
 static void refuse(struct http_req *r, const struct http_error *e) {
     if (e->status == 503) http_header_add(r, "Retry-After", "2");
     http_header_add(r, "request-id", http_id(r));
-    reply_json(r, e->status, error_body(r, e));
+    json_reply(r, e->status, error_body(r, e));
 }
 
 /* ---- shapes ------------------------------------------------------------------------------- */
@@ -281,29 +273,17 @@ static void messages(struct http_req *r) {
     }
 }
 
-static const char *text_of(struct ask *k, const json_t *value) {
-    struct buf text = {0};
-    if (!value) return NULL;
-    const char *copy = json_write(&text, value) ? ask_text(k, buf_view(&text)) : NULL;
-    buf_free(&text);
-    return copy;
-}
-
 static void count_tokens(struct http_req *r) {
     struct ask k = {0};
     struct hold_rendering out = {0};
     struct http_error e = {.status = 400};
     if (!open_ask(r, &k)) return;
-    if (!ask_media(&k, &e)) goto end;
-    k.chat.messages = text_of(&k, k.messages);
-    k.chat.tools = text_of(&k, k.tools);
-    k.chat.kwargs = text_of(&k, k.kwargs);
-    if (!k.chat.messages || (k.tools && !k.chat.tools)) ask_refuse(&e, 503, NULL, "out of memory");
-    else if (!hold_render(k.entry->model, &k.chat, &out, &e.why)) e.status = ask_status(e.why.code);
+    if (!ask_chat(&k, &e)) goto end;
+    if (!hold_render(k.entry->model, &k.chat, &out, &e.why)) e.status = ask_status(e.why.code);
     else e.status = 200;
 end:
     if (e.status == 200)
-        reply_json(r, 200, json_pack("{s:I}", "input_tokens", (json_int_t)out.n_ids));
+        json_reply(r, 200, json_pack("{s:I}", "input_tokens", (json_int_t)out.n_ids));
     else refuse(r, &e);
     hold_rendering_free(&out);
     ask_free(&k);

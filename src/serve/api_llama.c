@@ -8,19 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static void reply_json(struct http_req *r, json_t *value) {
-    struct http_error e;
-    struct buf text = {0};
-    if (value && json_write(&text, value)) {
-        http_reply(r, 200, JSON_TYPE, buf_view(&text));
-    } else {
-        ask_refuse(&e, 503, NULL, "out of memory");
-        openai_refuse(r, &e);
-    }
-    json_decref(value);
-    buf_free(&text);
-}
-
 /* Text of a field; an empty view when it is not there. */
 static struct str text_of(const json_t *body, const char *name) {
     return json_get_str(body, name);
@@ -89,21 +76,11 @@ static json_t *detokenize(struct ask *k, const json_t *body, struct http_error *
     return out;
 }
 
-static const char *dump(struct ask *k, const json_t *v) {
-    struct buf text = {0};
-    const char *copy = v && json_write(&text, v) ? ask_text(k, buf_view(&text)) : NULL;
-    buf_free(&text);
-    return copy;
-}
-
 /* The text and the number of tokens that a chat body gives, and what was adapted. */
 static json_t *apply_template(struct ask *k, const json_t *body, struct http_error *e) {
     struct openai_want want = {0};
     struct hold_rendering text;
-    if (!openai_chat_fields(k, body, &want, e) || !ask_media(k, e)) return NULL;
-    k->chat.messages = dump(k, k->messages);
-    k->chat.tools = dump(k, k->tools);
-    k->chat.kwargs = dump(k, k->kwargs);
+    if (!openai_chat_fields(k, body, &want, e) || !ask_chat(k, e)) return NULL;
     if (!hold_render(k->entry->model, &k->chat, &text, &e->why)) {
         engine_error(e);
         return NULL;
@@ -125,7 +102,7 @@ static void with_model(struct http_req *r,
     if (body && ask_open(&k, s->models, json_string_value(json_object_get(body, "model")), &e))
         out = fn(&k, body, &e);
     if (out) {
-        reply_json(r, out);
+        json_reply(r, 200, out);
     } else {
         if (!e.status) ask_refuse(&e, 503, NULL, "out of memory");
         openai_refuse(r, &e);
@@ -146,7 +123,7 @@ static void on_apply_template(struct http_req *r) {
 
 /* ---- state -------------------------------------------------------------------------------- */
 static void health(struct http_req *r) {
-    reply_json(r, json_pack("{s:s}", "status", "ok"));
+    json_reply(r, 200, json_pack("{s:s}", "status", "ok"));
 }
 
 static json_t *token_text(const struct hold_model *m, int32_t id) {
@@ -173,7 +150,7 @@ static void props(struct http_req *r) {
     json_t *caps =
         json_pack("{s:b, s:b, s:b}", "supports_system_role", i->has_system, "supports_tools",
                   i->has_tools, "supports_reasoning", i->has_reasoning);
-    reply_json(r,
+    json_reply(r, 200,
                json_pack("{s:{s:i, s:o}, s:i, s:s, s:s, s:o, s:o, s:o, s:{s:b, s:b}, s:s, s:b}",
                          "default_generation_settings", "n_ctx", (int)i->n_ctx, "params", params,
                          "total_slots", (int)i->n_parallel, "model_alias", i->alias, "model_path",
@@ -196,7 +173,7 @@ static void slots(struct http_req *r) {
                                               (json_int_t)v.progress.n_done, "n_cached",
                                               (json_int_t)v.progress.n_cached, "next_token",
                                               "n_decoded", (json_int_t)v.n_generated));
-    reply_json(r, list);
+    json_reply(r, 200, list);
 }
 
 /* ---- /completion and /infill -------------------------------------------------------------- */

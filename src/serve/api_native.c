@@ -12,19 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static void reply_json(struct http_req *r, json_t *value) {
-    struct http_error e;
-    struct buf text = {0};
-    if (value && json_write(&text, value)) {
-        http_reply(r, 200, JSON_TYPE, buf_view(&text));
-    } else {
-        ask_refuse(&e, 503, NULL, "out of memory");
-        openai_refuse(r, &e);
-    }
-    json_decref(value);
-    buf_free(&text);
-}
-
 /* ---- models ------------------------------------------------------------------------------- */
 static json_t *aliases(const char *list) {
     json_t *out = json_array();
@@ -91,9 +78,10 @@ static void list_models(struct http_req *r) {
         json_array_append_new(list, model_json(&v));
     struct models_memory m;
     models_memory(s->models, &m);
-    reply_json(r, json_pack("{s:o, s:{s:I, s:I, s:I}}", "models", list, "memory", "budget",
-                            (json_int_t)m.budget, "kv", (json_int_t)m.kv, "weights",
-                            (json_int_t)m.weights));
+    json_reply(r, 200,
+               json_pack("{s:o, s:{s:I, s:I, s:I}}", "models", list, "memory", "budget",
+                         (json_int_t)m.budget, "kv", (json_int_t)m.kv, "weights",
+                         (json_int_t)m.weights));
 }
 
 static bool find(struct http_req *r, const char *name, struct model_view *v) {
@@ -124,7 +112,7 @@ static void one_model(struct http_req *r) {
             json_pack("{s:I, s:I, s:I, s:I, s:I}", "weights", (json_int_t)need.weights, "kv_full",
                       (json_int_t)need.kv, "compute", (json_int_t)need.compute, "total",
                       (json_int_t)need.total, "available", (json_int_t)need.available));
-    reply_json(r, out);
+    json_reply(r, 200, out);
 }
 
 /* ---- loading ------------------------------------------------------------------------------ */
@@ -224,7 +212,7 @@ static void load(struct http_req *r, const char *name, const json_t *body) {
     const struct model_entry *x = models_use(s->models, name, &e);
     models_done(s->models, x);
     if (!x) openai_refuse(r, &e);
-    else if (find(r, name, &v)) reply_json(r, model_json(&v));
+    else if (find(r, name, &v)) json_reply(r, 200, model_json(&v));
 }
 
 static void unload(struct http_req *r, const char *name, const json_t *body) {
@@ -233,7 +221,7 @@ static void unload(struct http_req *r, const char *name, const json_t *body) {
     struct http_error e = {0};
     (void)body;
     if (!models_unload(s->models, name, &e)) openai_refuse(r, &e);
-    else if (find(r, name, &v)) reply_json(r, model_json(&v));
+    else if (find(r, name, &v)) json_reply(r, 200, model_json(&v));
 }
 
 static void on_load(struct http_req *r) {
@@ -265,7 +253,7 @@ static json_t *status_json(const struct serve *s) {
 }
 
 static void status(struct http_req *r) {
-    reply_json(r, status_json(http_ctx(r)));
+    json_reply(r, 200, status_json(http_ctx(r)));
 }
 
 struct live {
@@ -321,11 +309,12 @@ static void cache(struct http_req *r) {
                             all ? (double)v.stats.n_cached_tokens / (double)all : 0.0,
                             "kv_per_token", (json_int_t)v.info.kv_bytes_per_token));
     }
-    reply_json(r, json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:o}", "kv_budget",
-                            (json_int_t)e.kv_budget, "kv_used", (json_int_t)e.kv_used, "kv_cached",
-                            (json_int_t)e.kv_cached, "disk_bytes", (json_int_t)e.disk_bytes,
-                            "disk_queue_bytes", (json_int_t)e.disk_queue_bytes, "parked",
-                            e.n_parked, "models", list));
+    json_reply(r, 200,
+               json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:o}", "kv_budget",
+                         (json_int_t)e.kv_budget, "kv_used", (json_int_t)e.kv_used, "kv_cached",
+                         (json_int_t)e.kv_cached, "disk_bytes", (json_int_t)e.disk_bytes,
+                         "disk_queue_bytes", (json_int_t)e.disk_queue_bytes, "parked", e.n_parked,
+                         "models", list));
 }
 
 static void keys(struct http_req *r) {
@@ -338,7 +327,7 @@ static void keys(struct http_req *r) {
                                               (json_int_t)u.n_prompt, "cached_tokens",
                                               (json_int_t)u.n_cached, "generated_tokens",
                                               (json_int_t)u.n_generated));
-    reply_json(r, json_pack("{s:o}", "keys", list));
+    json_reply(r, 200, json_pack("{s:o}", "keys", list));
 }
 
 /* ---- requests ----------------------------------------------------------------------------- */
@@ -383,7 +372,7 @@ static void list_requests(struct http_req *r) {
     json_t *list = json_array();
     for (size_t i = 0; track_view(s->track, i, &v); i++)
         json_array_append_new(list, request_json(&v));
-    reply_json(r, json_pack("{s:o}", "requests", list));
+    json_reply(r, 200, json_pack("{s:o}", "requests", list));
 }
 
 static void no_request(struct http_req *r, const char *what) {
@@ -395,14 +384,15 @@ static void no_request(struct http_req *r, const char *what) {
 static void one_request(struct http_req *r) {
     struct serve *s = http_ctx(r);
     struct track_view v;
-    if (track_find(s->track, http_rest(r), &v)) reply_json(r, request_json(&v));
+    if (track_find(s->track, http_rest(r), &v)) json_reply(r, 200, request_json(&v));
     else no_request(r, "there is no request of that id among the last ones");
 }
 
 /* DELETE ends it at the next step; what it has read stays cached. */
 static void cancel_request(struct http_req *r) {
     struct serve *s = http_ctx(r);
-    if (track_cancel(s->track, http_rest(r))) reply_json(r, json_pack("{s:b}", "cancelled", 1));
+    if (track_cancel(s->track, http_rest(r)))
+        json_reply(r, 200, json_pack("{s:b}", "cancelled", 1));
     else no_request(r, "no request of that id is running");
 }
 

@@ -52,17 +52,9 @@ json_t *openai_error(const struct http_error *e) {
     return json_pack("{s:o}", "error", body);
 }
 
-static void reply_json(struct http_req *r, int status, json_t *value) {
-    struct buf text = {0};
-    if (!value || !json_write(&text, value)) buf_cstr(&text, "{}");
-    json_decref(value);
-    http_reply(r, status, JSON_TYPE, buf_view(&text));
-    buf_free(&text);
-}
-
 void openai_refuse(struct http_req *r, const struct http_error *e) {
     if (e->status == 503) http_header_add(r, "Retry-After", "2");
-    reply_json(r, e->status, openai_error(e));
+    json_reply(r, e->status, openai_error(e));
 }
 
 const char *openai_finish(const struct hold_done *d) {
@@ -143,7 +135,7 @@ static void list_models(struct http_req *r) {
     json_t *list = json_array();
     for (size_t i = 0; models_view(s->models, i, &v); i++)
         json_array_append_new(list, model_json(&v));
-    reply_json(r, 200, json_pack("{s:s, s:o}", "object", "list", "data", list));
+    json_reply(r, 200, json_pack("{s:s, s:o}", "object", "list", "data", list));
 }
 
 static void one_model(struct http_req *r) {
@@ -151,7 +143,7 @@ static void one_model(struct http_req *r) {
     struct model_view v;
     struct http_error e;
     if (models_find(s->models, http_rest(r), &v)) {
-        reply_json(r, 200, model_json(&v));
+        json_reply(r, 200, model_json(&v));
         return;
     }
     ask_refuse(&e, 404, "model", "there is no model '%.200s'", http_rest(r));

@@ -24,8 +24,12 @@ bool openai_chat_fields(struct ask *k, const json_t *body, struct openai_want *w
                         struct http_error *e);
 /* One text or a list of tokens as the prompt. */
 bool openai_prompt(struct ask *k, const json_t *v, struct http_error *e);
-/* The fields of both: sampling, limits, grammars, stop. */
+/* The fields of both: sampling, limits, grammars, stop; also of responses. */
 bool openai_common(struct ask *k, const json_t *body, struct http_error *e);
+/* reasoning_effort, reasoning.effort, enable_thinking, chat_template_kwargs */
+bool openai_thinking(struct ask *k, const json_t *body, struct http_error *e);
+/* text, json_object or json_schema; param names the field. */
+bool openai_format(struct ask *k, const json_t *f, const char *param, struct http_error *e);
 /* Fill in the middle: ids of prefix, suffix and the model's markers as the prompt. */
 bool openai_fim(struct ask *k, struct str prefix, struct str suffix, struct http_error *e);
 

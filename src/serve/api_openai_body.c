@@ -11,7 +11,7 @@ static bool text_is(const json_t *v, const char *text) {
 }
 
 /* ---- structure ---------------------------------------------------------------------------- */
-static bool response_format(struct ask *k, const json_t *f, struct http_error *e) {
+bool openai_format(struct ask *k, const json_t *f, const char *param, struct http_error *e) {
     const json_t *type = json_object_get(f, "type"), *schema = json_object_get(f, "json_schema");
     if (!f || json_is_null(f) || text_is(type, "text")) return true;
     if (text_is(type, "json_object")) {
@@ -22,13 +22,12 @@ static bool response_format(struct ask *k, const json_t *f, struct http_error *e
         return ok;
     }
     if (!text_is(type, "json_schema"))
-        return ask_refuse(e, 400, "response_format",
-                          "'response_format.type': expected text, json_object or json_schema");
+        return ask_refuse(e, 400, param, "'%s.type': expected text, json_object or json_schema",
+                          param);
+    if (!schema) schema = f; /* as responses have it */
     const json_t *inner = json_object_get(schema, "schema");
-    if (!inner) inner = json_object_get(f, "schema");
     if (!json_is_object(inner) && !json_is_boolean(inner))
-        return ask_refuse(e, 400, "response_format",
-                          "'response_format.json_schema.schema': expected a JSON Schema");
+        return ask_refuse(e, 400, param, "'%s': expected a JSON Schema under 'schema'", param);
     k->o.grammar_strict = json_is_true(json_object_get(schema, "strict"));
     return ask_grammar(k, HOLD_GRAMMAR_SCHEMA, inner, e);
 }
@@ -43,7 +42,8 @@ static bool structure(struct ask *k, const json_t *body, struct http_error *e) {
         {"guided_regex", HOLD_GRAMMAR_REGEX},  {"guided_choice", HOLD_GRAMMAR_CHOICES},
         {"regex", HOLD_GRAMMAR_REGEX},         {"choices", HOLD_GRAMMAR_CHOICES},
     };
-    if (!response_format(k, json_object_get(body, "response_format"), e)) return false;
+    if (!openai_format(k, json_object_get(body, "response_format"), "response_format", e))
+        return false;
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         const json_t *v = json_object_get(body, fields[i].name);
         if (!v || json_is_null(v) || text_is(v, "")) continue;
@@ -156,7 +156,7 @@ static bool messages(struct ask *k, const json_t *body, struct http_error *e) {
     return true;
 }
 
-static bool thinking(struct ask *k, const json_t *body, struct http_error *e) {
+bool openai_thinking(struct ask *k, const json_t *body, struct http_error *e) {
     json_t *v = json_object_get(body, "chat_template_kwargs");
     if (v && !json_is_null(v) && !json_is_object(v))
         return ask_refuse(e, 400, "chat_template_kwargs",
@@ -181,7 +181,7 @@ static bool chat_logprobs(struct ask *k, const json_t *body, struct openai_want 
 
 bool openai_chat_fields(struct ask *k, const json_t *body, struct openai_want *want,
                         struct http_error *e) {
-    return messages(k, body, e) && tools(k, body, e) && thinking(k, body, e) &&
+    return messages(k, body, e) && tools(k, body, e) && openai_thinking(k, body, e) &&
            openai_common(k, body, e) && chat_logprobs(k, body, want, e) &&
            stream_options(body, want, e);
 }

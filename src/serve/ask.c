@@ -342,6 +342,15 @@ bool ask_media(struct ask *a, struct http_error *e) {
     return true;
 }
 
+bool ask_chat(struct ask *a, struct http_error *e) {
+    if (!ask_media(a, e)) return false;
+    a->chat.messages = ask_json(a, a->messages);
+    a->chat.tools = a->tools ? ask_json(a, a->tools) : NULL;
+    a->chat.kwargs = a->kwargs ? ask_json(a, a->kwargs) : NULL;
+    return (a->chat.messages && !a->tools == !a->chat.tools && !a->kwargs == !a->chat.kwargs) ||
+           no_memory(e);
+}
+
 bool ask_effort(struct ask *a, const char *effort, struct http_error *e) {
     static const struct {
         const char *name;

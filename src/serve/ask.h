@@ -17,7 +17,7 @@ struct ask {
 
     /* The prompt: a conversation in the shape of OpenAI's chat API, or text, or token ids. */
     json_t *messages, *tools, *kwargs; /* owned; tools and kwargs may be NULL */
-    struct hold_chat chat;             /* choice, thinking, ...: the JSON is filled by ask_submit */
+    struct hold_chat chat;             /* choice, thinking, ...: the JSON is filled by ask_chat */
     struct str text;
     const int32_t *ids;
     size_t n_ids;
@@ -65,6 +65,8 @@ bool ask_grammar(struct ask *a, enum hold_grammar kind, const json_t *value, str
 /* Images and sounds, which no model here can take in: refused when the user sends them now; in an
  * older message their place says that something was there, so that a conversation can go on. */
 bool ask_media(struct ask *a, struct http_error *e);
+/* Writes the conversation into a->chat, as the engine takes it; media are answered for first. */
+bool ask_chat(struct ask *a, struct http_error *e);
 /* low, medium, high, none ...: a template variable and, where it says how much, a budget. */
 bool ask_effort(struct ask *a, const char *effort, struct http_error *e);
 

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "serve/api_openai.h"
+#include "serve/api_responses.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -11,7 +12,8 @@
 
 /* Each API is one row. The first table that has a path answers it; the metrics come last. */
 static const struct http_routes *const apis[] = {
-    &openai_routes, &anthropic_routes, &llama_routes, &native_routes, &metrics_routes,
+    &openai_routes, &responses_routes, &anthropic_routes,
+    &llama_routes,  &native_routes,    &metrics_routes,
 };
 enum { N_APIS = sizeof apis / sizeof *apis };
 
@@ -48,7 +50,9 @@ bool serve_open(struct serve *s, struct config *c, struct err *e) {
                              .n_tables = N_APIS,
                              .refuse = openai_refuse,
                              .ctx = s};
-    bool ok = open_engine(s, e) && (s->track = track_open(c->log_prompts, e)) &&
+    s->responses = responses_store_new();
+    bool ok = (s->responses || err_nomem(e, "the server", sizeof *s)) && open_engine(s, e) &&
+              (s->track = track_open(c->log_prompts, e)) &&
               (s->models = models_open(s->engine, c, e)) && (s->http = http_open(&o, e));
     if (!ok) serve_close(s, 0);
     return ok;
@@ -69,6 +73,7 @@ void serve_close(struct serve *s, double seconds) {
     }
     models_close(s->models);
     track_close(s->track);
+    responses_store_free(s->responses);
     if (s->engine) hold_engine_close(s->engine);
     *s = (struct serve){0};
 }

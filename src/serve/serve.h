@@ -13,7 +13,8 @@ struct serve { /* http_ctx() of every request */
     struct hold_engine *engine;
     struct models *models;
     struct http_server *http;
-    struct track *track; /* running and past requests */
+    struct track *track;               /* running and past requests */
+    struct responses_store *responses; /* what previous_response_id finds */
     uint64_t started_ns;
     int64_t started;
 };

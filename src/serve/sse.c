@@ -1,5 +1,13 @@
-/* Server-sent events and JSON lines (contracts in sse.h). */
+/* Replies, server-sent events and JSON lines (contracts in sse.h). */
 #include "serve/sse.h"
+
+void json_reply(struct http_req *r, int status, json_t *value) {
+    struct buf text = {0};
+    bool ok = value && json_write(&text, value);
+    json_decref(value);
+    http_reply(r, ok ? status : 503, JSON_TYPE, ok ? buf_view(&text) : STR("{}"));
+    buf_free(&text);
+}
 
 static void add_json(struct buf *out, json_t *data) {
     if (!data || !json_write(out, data)) out->failed = true;
