@@ -33,7 +33,7 @@ LIB_SRC := $(filter-out src/cmd/%,$(SRC))
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 CMD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard src/cmd/*.c) $(wildcard src/main.c))
 
-.PHONY: all lib demo test test-unit tests-build check bench bench-peers fuzz fuzz-build install deps models clean help format
+.PHONY: all lib demo test test-unit tests-build check bench bench-peers fuzz fuzz-build install deps models clients clean help format
 all: $(B)/holdfast $(B)/libholdfast.so
 
 lib: $(B)/libholdfast.a
@@ -111,6 +111,13 @@ fuzz-build:
 fuzz: fuzz-build
 	@tools/run_fuzz.sh build/fuzz $(FUZZ_SECONDS) $(FUZZERS)
 
+# The official clients of the APIs, for the end-to-end tests.
+clients: $(B)/venv/done
+$(B)/venv/done: tests/e2e/clients.txt
+	python3 -m venv $(B)/venv
+	$(B)/venv/bin/pip install -q -r $<
+	@touch $@
+
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 755 $(B)/holdfast $(DESTDIR)$(PREFIX)/bin/
@@ -127,6 +134,7 @@ help:
 	@echo "make test       every test that runs in under 15 minutes on 2 cores"
 	@echo "make deps       install the libraries and tools that the build needs"
 	@echo "make models     fetch the models that tests and benches use"
+	@echo "make clients    fetch the official clients (PyPI) that the end-to-end tests use if they are there"
 	@echo "make check      style, include rules, file and function sizes"
 	@echo "make bench      speed of this build; make bench-peers: beside llama.cpp"
 	@echo "make fuzz       libFuzzer targets (clang), FUZZ_SECONDS each"

@@ -41,7 +41,9 @@ static json_t *custom_parameters(const json_t *tool) {
     json_t *rule = json_object_get(format, "definition");
     bool lark = str_is(json_get_str(format, "syntax"), "lark");
     json_t *input = json_pack("{s:s}", "type", "string");
-    if (json_is_string(rule)) json_object_set(input, lark ? "x-lark" : "pattern", rule);
+    if (json_is_string(rule) && lark) json_object_set(input, "x-lark", rule);
+    else if (json_is_string(rule)) /* a schema's pattern may match anywhere */
+        json_object_set_new(input, "pattern", json_sprintf("^(?:%s)$", json_string_value(rule)));
     return json_pack("{s:s, s:{s:o}, s:[s], s:b}", "type", "object", "properties", "input", input,
                      "required", "input", "additionalProperties", 0);
 }

@@ -26,6 +26,18 @@ def skip(why):
     sys.exit(77)
 
 
+def official(name):
+    """The module of an official client, from build/venv (make clients); None: not installed."""
+    for path in (BUILD / "venv/lib").glob("python3*/site-packages"):
+        if str(path) not in sys.path:
+            sys.path.append(str(path))
+    try:
+        return __import__(name)
+    except ImportError:
+        print(f"the official client {name} is not installed (make clients): left out")
+        return None
+
+
 def need_model(name):
     if not (MODELS / f"{name}.gguf").exists():
         skip(f"no {name} in the models folder (make models)")
@@ -38,6 +50,26 @@ def slow_model():
     if not path.exists():
         subprocess.run([HOLDFAST, "synth", "smollm2-135m", "--type", "q4_0", "-o", path], check=True,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return str(path)
+
+
+def thinking_template():
+    """A template that has reasoning and calls, and shows both of earlier turns."""
+    path = TMP / "thinking.jinja"
+    path.write_text("""{%- if tools %}<|im_start|>system
+{% for t in tools %}{{ t | tojson }}
+{% endfor %}<|im_end|>
+{% endif %}{%- for m in messages %}<|im_start|>{{ m.role }}
+{% if m.reasoning_content %}<think>
+{{ m.reasoning_content }}
+</think>
+
+{% endif %}{{ m.content or "" }}{% for c in m.tool_calls or [] %}
+<tool_call>
+{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}
+</tool_call>{% endfor %}<|im_end|>
+{% endfor %}{%- if add_generation_prompt %}<|im_start|>assistant
+{% endif %}""")
     return str(path)
 
 
