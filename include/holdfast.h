@@ -185,7 +185,8 @@ enum hold_grammar { /* what hold_request_options.grammar is written in */
                     HOLD_GRAMMAR_GBNF,
                     HOLD_GRAMMAR_SCHEMA, /* JSON Schema; "{}" is any JSON */
                     HOLD_GRAMMAR_REGEX,
-                    HOLD_GRAMMAR_CHOICES /* JSON array of strings */
+                    HOLD_GRAMMAR_CHOICES, /* JSON array of strings */
+                    HOLD_GRAMMAR_LARK
 };
 enum hold_priority { HOLD_INTERACTIVE, HOLD_BACKGROUND };
 

@@ -17,7 +17,7 @@
 enum { LINE_BYTES = 64 << 20, MEMBER_BYTES = 1 << 16 };
 
 struct options {
-    const char *schema, *gbnf, *regex, *model;
+    const char *schema, *gbnf, *lark, *regex, *model;
     bool check, strict, time, lines;
     int64_t n_samples, seed, n_predict;
 };
@@ -25,6 +25,7 @@ struct options {
 static const struct opt opts[] = {
     {"-j, --json-schema", "FILE", OPT_STR, offsetof(struct options, schema), "a JSON schema"},
     {"--gbnf", "FILE", OPT_STR, offsetof(struct options, gbnf), "a grammar in GBNF"},
+    {"--lark", "FILE", OPT_STR, offsetof(struct options, lark), "a grammar in Lark's notation"},
     {"--regex", "PATTERN", OPT_STR, offsetof(struct options, regex), "a regular expression"},
     {"--strict", NULL, OPT_FLAG, offsetof(struct options, strict),
      "refuse a schema with keywords that are not supported (otherwise: widen it, with a note)"},
@@ -45,7 +46,7 @@ static const struct opt opts[] = {
 static int run(int argc, char **argv);
 const struct verb verb_grammar = {
     "grammar",
-    "(--json-schema FILE | --gbnf FILE | --regex PATTERN) [options]",
+    "(--json-schema FILE | --gbnf FILE | --lark FILE | --regex PATTERN) [options]",
     "What a grammar accepts, and random members of it.",
     "  echo '{\"city\": \"Oslo\"}' | holdfast grammar --json-schema weather.json --check\n"
     "  holdfast grammar --json-schema weather.json --sample 3 -m SmolLM2-135M-Instruct.Q4_1\n"
@@ -75,10 +76,11 @@ static double cpu_us(void) {
 static bool compile(struct session *s, struct err *e) {
     const struct options *o = s->o;
     struct buf text = {0}, notes = {0};
-    const char *file = o->schema ? o->schema : o->gbnf;
-    int given = (o->schema != NULL) + (o->gbnf != NULL) + (o->regex != NULL);
+    const char *file = o->schema ? o->schema : o->gbnf ? o->gbnf : o->lark;
+    int given = (o->schema != NULL) + (o->gbnf != NULL) + (o->lark != NULL) + (o->regex != NULL);
     if (given != 1)
-        return err_set(e, ERR_ARG, "give one of --json-schema FILE, --gbnf FILE, --regex PATTERN");
+        return err_set(e, ERR_ARG,
+                       "give one of --json-schema FILE, --gbnf FILE, --lark FILE, --regex PATTERN");
     if (file && !cmd_read(file, o->schema ? LIMIT_SCHEMA_BYTES : LIMIT_GRAMMAR_BYTES, &text, e)) {
         buf_free(&text);
         return false;
@@ -86,6 +88,7 @@ static bool compile(struct session *s, struct err *e) {
     double start = cpu_us();
     if (o->schema) s->g = grammar_from_schema(buf_view(&text), o->strict, &notes, e);
     else if (o->gbnf) s->g = grammar_from_gbnf(buf_view(&text), e);
+    else if (o->lark) s->g = grammar_from_lark(buf_view(&text), e);
     else s->g = grammar_from_regex(str_of(o->regex), e);
     s->compile_us = cpu_us() - start;
     if (!s->g && file) err_prefix(e, "%s", file);

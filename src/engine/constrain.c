@@ -34,6 +34,8 @@ static struct grammar *compile(const struct hold_request_options *o, struct err 
         return grammar_from_regex(source, e);
     case HOLD_GRAMMAR_CHOICES:
         return from_choices(source, e);
+    case HOLD_GRAMMAR_LARK:
+        return grammar_from_lark(source, e);
     case HOLD_GRAMMAR_NONE:
         break;
     }

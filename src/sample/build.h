@@ -1,6 +1,6 @@
 /* The builder: grammars from pieces. An expression describes a set of texts; rules name
- * expressions so that they can be shared or call each other. The front ends (GBNF, regex, JSON
- * Schema, turns) only ever build expressions; build_finish makes the automaton.
+ * expressions so that they can be shared or call each other. The front ends (GBNF, Lark, regex,
+ * JSON Schema, turns) only ever build expressions; build_finish makes the automaton.
  *
  * Every function returns NULL when memory is refused or an argument is NULL, so that calls nest
  * and only the end result is looked at. Expressions belong to the builder, never change once they
@@ -108,6 +108,10 @@ struct schema_request {
 struct expr *build_schema(struct build *b, const struct schema_request *r, struct err *e);
 /* Text in one of the other notations. search: the match may stand anywhere in the text. */
 struct expr *build_regex(struct build *b, struct str pattern, bool search, struct err *e);
+struct expr *build_lark(struct build *b, struct str source, struct err *e);
+/* The texts of x as they stand between the double quotes of a string (JSON's and Python's); NULL
+ * also for what is no text (tokens, labels) and too deep. */
+struct expr *build_escaped(struct build *b, const struct expr *x);
 
 /* The grammar whose members are the texts of x; frees the builder in any case. */
 struct grammar *build_finish(struct build *b, struct expr *x, struct err *e);

@@ -1,4 +1,4 @@
-/* Grammars: JSON Schema, GBNF, regex and choices compiled to one pushdown automaton whose
+/* Grammars: JSON Schema, GBNF, Lark, regex and choices compiled to one pushdown automaton whose
  * alphabet is bytes and token ids, and masks over a vocabulary. A struct grammar is immutable and
  * may be shared between threads; a struct grammar_state belongs to one sequence. */
 #ifndef HOLDFAST_SAMPLE_GRAMMAR_H
@@ -18,6 +18,7 @@ struct grammar_vocab; /* the trie over a vocabulary and the cached masks; one pe
 
 /* Compilers. Positions in e are byte offsets in the source. */
 struct grammar *grammar_from_gbnf(struct str source, struct err *e);
+struct grammar *grammar_from_lark(struct str source, struct err *e);
 struct grammar *grammar_from_regex(struct str pattern, struct err *e);
 struct grammar *grammar_from_choices(const struct str *choice, size_t n, struct err *e);
 /* strict: what is not supported is refused by name and path; otherwise it is widened there and

@@ -82,6 +82,8 @@ struct expr *text_any(struct schema *sc);    /* any value */
 struct expr *text_string(struct schema *sc); /* any string */
 /* Strings out of a language (taken over); of min to max characters (max < 0: any) if l is NULL. */
 struct expr *text_string_of(struct schema *sc, struct lang *l, int64_t min, int64_t max);
+/* Strings that a grammar describes; in the syntax at hand, between tags with the tag that ends. */
+struct expr *text_string_in(struct schema *sc, struct expr *x, bool raw);
 /* The same as they stand between tags, up to the tag that ends them; that tag included. */
 struct expr *text_raw(struct schema *sc);
 struct expr *text_raw_of(struct schema *sc, struct lang *l);

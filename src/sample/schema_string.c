@@ -138,8 +138,28 @@ static struct lang *patterns(struct schema *sc, const struct parts *p, struct la
     return l;
 }
 
+/* x-lark, our own keyword: the text is what a Lark grammar describes. *found: there is one, and
+ * nothing else counts; NULL without failure: it is widened to any string. */
+static struct expr *by_grammar(struct schema *sc, const struct parts *p, bool *found) {
+    struct err e = {0};
+    for (size_t i = 0; i < p->n; i++) {
+        struct str source = json_get_str(p->p[i].s, "x-lark");
+        if (!source.p) continue;
+        struct expr *x = build_lark(sc->b, source, &e);
+        *found = x != NULL;
+        if (x) return text_string_in(sc, x, schema_is_raw(sc, p));
+        char what[600];
+        snprintf(what, sizeof what, "this Lark grammar (%.500s)", e.msg);
+        if (!schema_unsupported(sc, p->p[i].path, what)) sc->failed = true;
+    }
+    return NULL;
+}
+
 struct expr *schema_string(struct schema *sc, const struct parts *p) {
     int64_t min, max;
+    bool by = false;
+    struct expr *x = by_grammar(sc, p, &by);
+    if (by || sc->failed) return x;
     lengths(p, &min, &max);
     if (max >= 0 && min > max) return build_never(sc->b);
     struct lang *l = patterns(sc, p, NULL);

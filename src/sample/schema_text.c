@@ -128,6 +128,13 @@ struct expr *text_string_of(struct schema *sc, struct lang *l, int64_t min, int6
     return x;
 }
 
+struct expr *text_string_in(struct schema *sc, struct expr *x, bool raw) {
+    if (raw) return BUILD_SEQ(sc->b, x, build_lit(sc->b, sc->style.tags->value_end));
+    if (sc->style.syntax == VALUE_GEMMA)
+        return BUILD_SEQ(sc->b, sc->style.quote, x, sc->style.quote);
+    return BUILD_SEQ(sc->b, lit(sc, "\""), build_escaped(sc->b, x), lit(sc, "\""));
+}
+
 struct expr *text_string(struct schema *sc) {
     if (!sc->string) {
         int rule = build_rule(sc->b, "string", -1);

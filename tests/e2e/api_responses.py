@@ -124,6 +124,27 @@ def tools():
     assert cut[-1]["type"] == "response.incomplete" and rebuilt(cut)[-1]["status"] == "incomplete", cut[-1]
 
 
+PATCH = {"type": "custom", "name": "patch", "description": "Changes files.", "format": {
+    "type": "grammar", "syntax": "lark", "definition": """start: begin file end
+begin: "*** Begin" LF
+end: "*** End" LF?
+file: "*** New: " /[a-z]{1,4}/ LF line~1..2
+line: "+" /[^\\n]{0,4}/ LF
+%import common.LF
+"""}}
+
+
+def lark():
+    """Codex's freeform tools: what the model writes is bound by the grammar, and streamed as text."""
+    import re
+    items = rebuilt(events(tools=[READ, PATCH], tool_choice={"type": "custom", "name": "patch"}, n=300, reasoning=CALM))
+    call = [i for i in items if i["type"] == "custom_tool_call"][0]
+    assert call["status"] == "completed", call
+    assert re.fullmatch(r"\*\*\* Begin\n\*\*\* New: [a-z]{1,4}\n(\+[^\n]{0,4}\n){1,2}\*\*\* End\n?", call["input"]), call
+    odd = dict(PATCH, format={"type": "grammar", "syntax": "lark", "definition": "start: start"})
+    assert ask(tools=[odd], n=4)["usage"]["output_tokens"] == 4, "a grammar that nobody can read refuses nothing"
+
+
 def codex_history():
     """Codex's second request: no instructions, developer items first, all items with ids, reasoning
     whole, arguments that are no JSON, custom calls, tool search with what it found."""
@@ -265,4 +286,4 @@ def client():
 
 
 with Server("--chat-template-file", thinking_template(), model=TINY) as server:
-    run([whole_and_stream, tools, codex_history, reasoning_comes_back, kept, logprobs, refused, stops_in_mid_answer, client])
+    run([whole_and_stream, tools, lark, codex_history, reasoning_comes_back, kept, logprobs, refused, stops_in_mid_answer, client])

@@ -124,6 +124,91 @@ static void test_gbnf(void **state) {
     CHECK_ERRORS(errors, grammar_from_gbnf);
 }
 
+/* A patch in the notation of the tools that agents bring. */
+static const char patch_lark[] = "start: begin file+ end\n"
+                                 "begin: \"*** Begin\" LF\n"
+                                 "end: \"*** End\" LF? // may close the text\n"
+                                 "file: new | change\n"
+                                 "new: \"*** New: \" name LF line+\n"
+                                 "change: \"*** Change: \" name LF (context | edit)+ last?\n"
+                                 "name: /(.+)/\n"
+                                 "line: \"+\" /(.*)/ LF -> added\n"
+                                 "context: (\"@@\" | \"@@ \" /(.+)/) LF\n"
+                                 "edit: (\"+\" | \"-\" | \" \") /(.*)/ LF\n"
+                                 "last: \"*** Last\" LF\n\n"
+                                 "%import common.LF\n";
+
+static void test_lark(void **state) {
+    (void)state;
+    static const struct row rows[] = {
+        {"start: \"a\" | \"bc\"\n", {"a", "bc", "!b", "!", "!ab"}},
+        {"start: A b*\nA: /[a-c]/\nb: \"x\"i \"1\"..\"3\"", {"a", "bx1X3", "!d", "!ax4"}},
+        {"?start.2: e\n!e: t (\"+\" t)*\n    | \"-\" e -> minus\nt: \"n\" | \"(\" e \")\"",
+         {"n+n", "(n+(n))+n", "--n", "!n+", "!(n"}},
+        {"start: \"a\"~2 [\"b\"] \"c\"~1..2 \"d\"?", {"aac", "aabccd", "!ac", "!aabccc"}},
+        {"start: /a.b/s /c.d/", {"a\nbcxd", "!a\nbc\nd", "acbc\rd"}},
+        {"%import common (INT, WS_INLINE -> BLANK)\n%ignore BLANK\nstart: INT (\",\" INT)*",
+         {"1, 2 ,3 ", "12", "!1 ,", "!a"}},
+        {"// comment\nstart: \"\\n\\x41\\u00e9\\\"\" /\\/[^\\/.]/",
+         {"\nA\xC3\xA9\"/a", "!\nA\xC3\xA9\"/."}},
+        {patch_lark,
+         {"*** Begin\n*** New: a.c\n+int x;\n+\n*** End\n",
+          "*** Begin\n*** Change: b\n@@ f\n x\n-y\n+\"z\\\n*** Last\n*** End",
+          "!*** Begin\n*** End\n", "!*** Begin\n*** New: \n+\n*** End",
+          "!*** Begin\n*** New: a\nint\n*** End"}},
+    };
+    CHECK_ROWS(rows, grammar_from_lark);
+    static const struct error_row errors[] = {
+        {"a: \"x\"", "no rule 'start'", -1},
+        {"start: nope", "'nope' is not defined", 7},
+        {"start: \"a", "never closed", 7},
+        {"start: /a", "never closed", 7},
+        {"start: /(?=a)/", "lookahead", 7},
+        {"start: /a/i", "flags", 10},
+        {"start: (\"a\"", "never closed", 7},
+        {"start: \"a\"\nstart: \"b\"", "defined twice", 11},
+        {"start: \"a\"~3..2", "~N..M", 10},
+        {"start: \"z\"..\"a\"", "range", 7},
+        {"start: x{a}\n", "templates", 8},
+        {"%import foo.BAR\nstart: \"a\"", "common", 8},
+        {"%import common.NOPE\nstart: \"a\"", "no terminal", 15},
+        {"%extend a: b\nstart: \"a\"", "directives", 0},
+        {"start: start \"a\" | \"b\"", "left recursion", 0},
+        {"start = \"a\"", "':'", 6},
+    };
+    CHECK_ERRORS(errors, grammar_from_lark);
+}
+
+/* x-lark in a schema: the same texts, between the quotes of a string. */
+static void test_lark_in_schema(void **state) {
+    (void)state;
+    json_t *input = json_pack("{s:s, s:s}", "type", "string", "x-lark", patch_lark);
+    json_t *schema = json_pack("{s:s, s:{s:o}, s:[s], s:b}", "type", "object", "properties",
+                               "input", input, "required", "input", "additionalProperties", 0);
+    char *source = json_dumps(schema, 0);
+    const struct row rows[] = {
+        {source,
+         {"{\"input\": \"*** Begin\\n*** New: a\\n+x \\\"y\\\" \\\\ \\u0009\\n*** End\"}",
+          "!{\"input\": \"*** Begin\\n*** End\"}",
+          "!{\"input\": \"*** Begin\n*** New: a\\n+x\\n*** End\"}",
+          "!{\"input\": \"*** Begin\\n*** New: a\\n+\"x\\n*** End\"}"}},
+        {"{\"type\":\"string\",\"x-lark\":\"start: \\\"(\\\" start* \\\")\\\" | /\\\"\\\\n/\"}",
+         {"\"(\\\"\\n()(()))\"", "!\"(\\\"\\n\"", "!\"()()\""}},
+    };
+    CHECK_ROWS(rows, from_schema);
+    static const struct error_row errors[] = {
+        {"{\"type\":\"string\",\"x-lark\":\"start: nope\"}", "'nope' is not defined", -1}};
+    CHECK_ERRORS(errors, from_schema);
+    struct buf notes = {0};
+    struct grammar *g = grammar_from_schema(str_of(errors[0].source), false, &notes, NULL);
+    assert_non_null(g);
+    assert_non_null(strstr(notes.p, "anything is allowed there"));
+    grammar_free(g);
+    buf_free(&notes);
+    free(source);
+    json_decref(schema);
+}
+
 static void test_regex(void **state) {
     (void)state;
     static const struct row rows[] = {
@@ -686,6 +771,8 @@ static void test_hostile(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gbnf),
+        cmocka_unit_test(test_lark),
+        cmocka_unit_test(test_lark_in_schema),
         cmocka_unit_test(test_regex),
         cmocka_unit_test(test_choices),
         cmocka_unit_test(test_schema_scalars),
