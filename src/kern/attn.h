@@ -7,7 +7,8 @@
  *            V codes int8 [32 pairs][Dp][2 positions],      scales f16 [Dp/32][64]
  *  q4_0      codes 0..15 stand for -8..7, two a byte (low nibble first):
  *            K [4][Dp/8][16][4]: dims 8i+e and 8i+4+e; V [32][Dp/32][16][2]: dims 32g+e, 32g+16+e
- *  q4_0 rows are stored rotated (hadamard); a query is rotated likewise, an output rotated back.
+ *  Quantized K and q4_0 V are stored rotated (hadamard), which spreads outliers over the steps of
+ *  a group; a query is rotated like its K, an output back. q8_0 V gains nothing from it.
  *
  * Arithmetic (every fma rounds once; kern.h has the query's format):
  *  score     f32 f16: fma over dims in order. Quantized: chunk j of 32 dims goes to lane j % 8,

@@ -393,21 +393,43 @@ static void rope(float *x, const float *cs, int n_rot, bool neox) {
     }
 }
 
+/* The sign of a lane's own value in a butterfly with the lane h = 1, 2, 4, 8 away. */
+static const float own_sign[4][16] = {
+    {1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1},
+    {1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1},
+    {1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1},
+    {1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1},
+};
+/* The butterflies within a vector; lanes beyond size stay 0. */
+static ALWAYS_INLINE vf rotate_lanes(vf x, int size) {
+    if (VL > 1 && size > 1) x = v_fma(x, v_load(own_sign[0]), v_swap(x, 1));
+    if (VL > 2 && size > 2) x = v_fma(x, v_load(own_sign[1]), v_swap(x, 2));
+    if (VL > 4 && size > 4) x = v_fma(x, v_load(own_sign[2]), v_swap(x, 4));
+    if (VL > 8 && size > 8) x = v_fma(x, v_load(own_sign[3]), v_swap(x, 8));
+    return x;
+}
+
+static void rotate_block(float *x, int size, vf norm) {
+    if (size < VL) {
+        v_store_n(x, size, v_mul(rotate_lanes(v_load_n(x, size), size), norm));
+        return;
+    }
+    for (int i = 0; i < size; i += VL) v_store(x + i, rotate_lanes(v_load(x + i), size));
+    for (int h = VL; h < size; h *= 2)
+        for (int j = 0; j < size; j += 2 * h)
+            for (int i = j; i < j + h; i += VL) {
+                vf a = v_load(x + i), b = v_load(x + i + h);
+                v_store(x + i, v_add(a, b));
+                v_store(x + i + h, v_sub(a, b));
+            }
+    for (int i = 0; i < size; i += VL) v_store(x + i, v_mul(v_load(x + i), norm));
+}
+
 static void hadamard(float *x, int n) {
     int size = n & -n;
     float norm = 1;
     for (int s = size; s > 1; s /= 4) norm *= s == 2 ? 0.707106781f : 0.5f;
-    for (int i = 0; i < n; i += size) {
-        float *v = x + i;
-        for (int h = 1; h < size; h *= 2)
-            for (int j = 0; j < size; j += 2 * h)
-                for (int k = j; k < j + h; k++) {
-                    float a = v[k], b = v[k + h];
-                    v[k] = a + b;
-                    v[k + h] = a - b;
-                }
-        for (int j = 0; j < size; j++) v[j] *= norm;
-    }
+    for (int i = 0; i < n; i += size) rotate_block(x + i, size, v_set(norm));
 }
 
 static const struct kern_attn table = {

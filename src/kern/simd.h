@@ -96,6 +96,12 @@ static inline vf v_pow2(vf n) {
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_slli_epi32(_mm512_castps_si512(n), 23),
                                                 _mm512_set1_epi32(0x3f800000)));
 }
+/* Lane l gets lane l ^ h; h is 1, 2, 4 or 8, below VL. */
+static ALWAYS_INLINE vf v_swap(vf x, const int h) {
+    if (h == 1) return _mm512_permute_ps(x, 0xb1);
+    if (h == 2) return _mm512_permute_ps(x, 0x4e);
+    return h == 4 ? _mm512_shuffle_f32x4(x, x, 0xb1) : _mm512_shuffle_f32x4(x, x, 0x4e);
+}
 /* Lanes 0..7 or 8..15 of 16. */
 static inline __m256 v_half(const vf *acc, int i) {
     return i ? _mm512_extractf32x8_ps(*acc, 1) : _mm512_castps512_ps256(*acc);
@@ -172,6 +178,10 @@ static inline vf v_pow2(vf n) {
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(n), 23),
                                                 _mm256_set1_epi32(0x3f800000)));
 }
+static ALWAYS_INLINE vf v_swap(vf x, const int h) {
+    if (h == 1) return _mm256_permute_ps(x, 0xb1);
+    return h == 2 ? _mm256_permute_ps(x, 0x4e) : _mm256_permute2f128_ps(x, x, 1);
+}
 static inline __m256 v_half(const vf *acc, int i) {
     return acc[i];
 }
@@ -238,6 +248,10 @@ static inline vf v_sign(vf magnitude, vf s) {
 }
 static inline vf v_pow2(vf n) {
     return quant_from_bits((quant_bits(n) << 23) + 0x3f800000u);
+}
+static ALWAYS_INLINE vf v_swap(vf x, const int h) {
+    (void)h;
+    return x;
 }
 #endif
 

@@ -90,7 +90,7 @@ static uint64_t mix(uint64_t h, uint64_t v) {
 /* What a cached page depends on: metadata, tensor layout, a sample of every tensor's bytes, and
  * the version of our arithmetic. */
 static uint64_t fingerprint(const struct gguf *g, const struct config *c) {
-    enum { ARITHMETIC_VERSION = 1, SAMPLE = 64 };
+    enum { ARITHMETIC_VERSION = 2, SAMPLE = 64 };
     uint64_t h = mix(ARITHMETIC_VERSION, str_hash(str_of(c->arch)));
     for (uint64_t i = 0; i < gguf_n_tensors(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);

@@ -157,7 +157,7 @@ static void store_row(const struct attn_job *j, int row, int kv, int at, unsigne
     memcpy(x, a->k + row * a->k_ld + (int64_t)kv * a->k_dim, (size_t)a->k_dim * sizeof *x);
     if (a->k_norm) kern->rms_norm(x, a->k_norm, x, a->k_dim, a->norm_eps);
     rotate(j, row, x);
-    if (a->kv.k_type == KV_Q4_0) j->k->hadamard(x, a->k_dim);
+    if (attn_quantized((enum attn_type)a->kv.k_type)) j->k->hadamard(x, a->k_dim);
     j->k->store_k[a->kv.k_type](block, a->k_dim, at, x);
 
     memcpy(x, a->v + row * a->v_ld + (int64_t)kv * a->v_dim, (size_t)a->v_dim * sizeof *x);
@@ -195,7 +195,7 @@ static void query_task(const struct attn_job *j, int64_t task) {
         if (a->q_norm) j->c->kern->rms_norm(x, a->q_norm, x, a->k_dim, a->norm_eps);
         rotate(j, row, x);
         if (a->q_scale) j->c->kern->scale(x, a->q_scale[row], a->k_dim);
-        if (a->kv.k_type == KV_Q4_0) j->k->hadamard(x, a->k_dim);
+        if (attn_quantized((enum attn_type)a->kv.k_type)) j->k->hadamard(x, a->k_dim);
     }
 }
 

@@ -393,6 +393,25 @@ static void many_sequences_and_forks(void **state) {
     }
 }
 
+/* Dims far larger than the rest must not cost quantized K the others' precision. */
+static void outliers(void **state) {
+    (void)state;
+    for (enum kv_type t = KV_Q8_0; t < KV_TYPES; t++) {
+        struct shape s = shapes[0];
+        s.rope = ROPE_NONE;
+        s.k_type = t;
+        struct input in = input_make(&s, 200, 9);
+        for (int i = 5; i < in.n * s.n_kv * s.k_dim; i += s.k_dim) in.k[i] *= 20;
+        for (int i = 5; i < in.n * s.n_head * s.k_dim; i += s.k_dim) in.q[i] /= 20;
+        float *out = run(&s, &in, 1, in.n, kern_get()->level);
+        double e = nmse(&s, &in, out), limit = tolerance[t] * 2;
+        if (!(e < limit)) fail_msg("K %s: NMSE %g, limit %g", kv_type_name(t), e, limit);
+
+        mem_free(out);
+        input_free(&in);
+    }
+}
+
 /* Units outside the window may be gone. */
 static void dropped_pages(void **state) {
     (void)state;
@@ -466,6 +485,7 @@ int main(void) {
         cmocka_unit_test(types_and_levels),
         cmocka_unit_test(cut_in_any_way),
         cmocka_unit_test(many_sequences_and_forks),
+        cmocka_unit_test(outliers),
         cmocka_unit_test(dropped_pages),
         cmocka_unit_test(print_rates),
     };
