@@ -1,6 +1,7 @@
 /* Runs what was asked (contract in answer.h). One answer belongs to its connection's thread; the
  * engine's thread only sets a flag through `wake`, the watcher's only cancels. */
 #include "serve/answer.h"
+#include "base/limits.h"
 #include "base/mem.h"
 #include "base/os.h"
 #include "serve/serve.h"
@@ -363,6 +364,14 @@ json_t *answer_text(const struct answer_choice *c, enum hold_block_kind kind) {
     json_t *text = any ? json_stringn_nocheck(all.p ? all.p : "", all.len) : NULL;
     buf_free(&all);
     return text;
+}
+
+json_t *answer_arguments(struct str text) {
+    struct err e;
+    json_t *object = json_parse(text, LIMIT_JSON_BYTES, &e);
+    if (json_is_object(object)) return object;
+    json_decref(object);
+    return json_pack("{s:o}", "unfinished", json_text(text));
 }
 
 void answer_id(const struct answer *a, const char *prefix, char *out, size_t size) {

@@ -74,6 +74,8 @@ void answer_run(struct http_req *r, struct ask *ask, const struct answer_sink *s
 
 /* The text of all blocks of a kind, in order, as a JSON string; NULL when there are none. */
 json_t *answer_text(const struct answer_choice *c, enum hold_block_kind kind);
+/* A call's arguments as an object. One that a limit cut is none: its text stands under one key. */
+json_t *answer_arguments(struct str text);
 /* "chatcmpl-" and the request's id: prefix, then 24 hex digits. Into out (at least 64 bytes). */
 void answer_id(const struct answer *a, const char *prefix, char *out, size_t size);
 

@@ -3,7 +3,6 @@
  * counts, unlike comments and pings). The stream begins with the first progress of the prompt, so
  * that message_start tells the usage. */
 #include "serve/api_anthropic.h"
-#include "base/limits.h"
 #include "serve/answer.h"
 #include "serve/serve.h"
 #include "serve/sse.h"
@@ -199,16 +198,6 @@ static void on_error(struct answer *a, const struct http_error *e, struct buf *o
 }
 
 /* ---- in one piece ------------------------------------------------------------------------- */
-/* A call that a limit cut has no whole object: its text stands under one key. */
-static json_t *input_of(const struct answer_block *b) {
-    struct err e;
-    json_t *input = json_parse(buf_view(&b->text), LIMIT_JSON_BYTES, &e);
-    if (json_is_object(input)) return input;
-    json_decref(input);
-    return json_pack("{s:o}", "unfinished",
-                     json_stringn_nocheck(b->text.p ? b->text.p : "", b->text.len));
-}
-
 static json_t *block_of(const struct answer *a, const struct answer_block *b) {
     json_t *text = json_stringn_nocheck(b->text.p ? b->text.p : "", b->text.len);
     if (b->kind == HOLD_REASONING)
@@ -217,7 +206,7 @@ static json_t *block_of(const struct answer *a, const struct answer_block *b) {
     if (b->kind == HOLD_TEXT) return json_pack("{s:s, s:o}", "type", "text", "text", text);
     json_decref(text);
     return json_pack("{s:s, s:s, s:s, s:o}", "type", "tool_use", "id", b->id, "name", b->name,
-                     "input", input_of(b));
+                     "input", answer_arguments(b->text.p ? buf_view(&b->text) : STR("")));
 }
 
 static json_t *whole(struct answer *a) {

@@ -26,6 +26,8 @@ bool openai_chat_fields(struct ask *k, const json_t *body, struct openai_want *w
 bool openai_prompt(struct ask *k, const json_t *v, struct http_error *e);
 /* The fields of both: sampling, limits, grammars, stop; also of responses. */
 bool openai_common(struct ask *k, const json_t *body, struct http_error *e);
+/* tools, tool_choice, parallel_tool_calls */
+bool openai_tools(struct ask *k, const json_t *body, struct http_error *e);
 /* reasoning_effort, reasoning.effort, enable_thinking, chat_template_kwargs */
 bool openai_thinking(struct ask *k, const json_t *body, struct http_error *e);
 /* text, json_object or json_schema; param names the field. */

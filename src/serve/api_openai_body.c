@@ -121,7 +121,7 @@ static bool tool_choice(struct ask *k, const json_t *v, struct http_error *e) {
     return k->chat.tool_name || ask_refuse(e, 503, NULL, "out of memory");
 }
 
-static bool tools(struct ask *k, const json_t *body, struct http_error *e) {
+bool openai_tools(struct ask *k, const json_t *body, struct http_error *e) {
     json_t *v = json_object_get(body, "tools");
     if (json_array_size(json_object_get(body, "functions")))
         return ask_refuse(e, 400, "functions", "'functions' is not served; send 'tools'");
@@ -181,7 +181,7 @@ static bool chat_logprobs(struct ask *k, const json_t *body, struct openai_want 
 
 bool openai_chat_fields(struct ask *k, const json_t *body, struct openai_want *want,
                         struct http_error *e) {
-    return messages(k, body, e) && tools(k, body, e) && openai_thinking(k, body, e) &&
+    return messages(k, body, e) && openai_tools(k, body, e) && openai_thinking(k, body, e) &&
            openai_common(k, body, e) && chat_logprobs(k, body, want, e) &&
            stream_options(body, want, e);
 }
