@@ -221,7 +221,8 @@ struct hold_request_options {
     bool no_cache;         /* neither use nor keep cached prefixes */
     bool no_ledger;        /* do not map re-sent answers to the tokens they were generated as */
 
-    void (*wake)(void *ctx); /* an event is there for a consumer that may sleep; must not block */
+    void (*wake)(void *ctx); /* an event is there for a consumer that may sleep; must not block,
+                                nor call into the request; never called after hold_request_free */
     void *wake_ctx;
 };
 void hold_request_options_init(struct hold_request_options *o, size_t size);

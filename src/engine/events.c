@@ -152,13 +152,19 @@ bool events_put(struct events *q, const struct hold_event *ev) {
     pthread_mutex_lock(&q->lock);
     bool was_empty = q->fill.len == 0, ok = !q->ended && make_room(&q->fill, ev);
     if (ok) append(q, ev);
+    if (ok && was_empty && q->wake) q->wake(q->wake_ctx); /* locked: its ctx may be freed soon */
     pthread_cond_signal(&q->filled);
     pthread_mutex_unlock(&q->lock);
-    if (ok && was_empty && q->wake) q->wake(q->wake_ctx);
     return ok;
 }
 
 /* ---- consumer ----------------------------------------------------------------------------- */
+void events_leave(struct events *q) {
+    pthread_mutex_lock(&q->lock);
+    q->wake = NULL;
+    pthread_mutex_unlock(&q->lock);
+}
+
 static void point(const struct events_buffer *b, const void **pointer) {
     if (*pointer) *pointer = b->p + (uintptr_t)*pointer - 1;
 }

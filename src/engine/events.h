@@ -52,5 +52,7 @@ bool events_put(struct events *q, const struct hold_event *ev);
 
 /* Consumer: contract of hold_request_next. */
 int events_next(struct events *q, struct hold_event *ev, int64_t timeout_ms);
+/* The consumer goes: its wake is not called any more once this returns. */
+void events_leave(struct events *q);
 
 #endif

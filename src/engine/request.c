@@ -281,6 +281,7 @@ void hold_request_cancel(struct hold_request *r) {
 void hold_request_free(struct hold_request *r) {
     if (!r) return;
     hold_request_cancel(r);
+    events_leave(&r->events);
     request_unref(r);
 }
 

@@ -346,7 +346,8 @@ static json_t *miss_json(const struct track_view *v) {
 static json_t *request_json(const struct track_view *v) {
     static const char *const finish[] = {"stop", "stop_string", "length", "calls", "cancelled"};
     const struct hold_done *d = &v->done;
-    const char *state = v->running ? "running" : v->failed ? "failed" : finish[d->finish];
+    bool failed = v->failed && d->finish != HOLD_FINISH_CANCELLED;
+    const char *state = v->running ? "running" : failed ? "failed" : finish[d->finish];
     json_t *out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:f, s:b, s:o}", "id", v->id, "path",
                             v->path, "key", v->key, "model", v->model, "state", state, "started",
                             (json_int_t)v->started, "seconds", v->seconds, "stream", v->stream,

@@ -147,6 +147,7 @@ void track_end(struct answer *a, bool failed) {
     x->view.has_miss = hold_request_explain(a->choice[0].request, &x->view.miss);
     x->view.running = false;
     x->view.failed = failed;
+    if (!failed && !a->choice[0].is_done) x->view.done.finish = HOLD_FINISH_CANCELLED;
     x->view.seconds = (double)(os_now_ns() - x->start_ns) / 1e9;
     if (t->log_prompts) log_prompt(t, a);
     pthread_mutex_lock(&t->lock);
