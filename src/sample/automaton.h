@@ -55,6 +55,10 @@ struct set {
     uint32_t depth;
     uint32_t mask, mask_generation; /* mask.c: cached mask + 1 */
 };
+struct loop {
+    uint64_t groups;
+    uint32_t room;
+};
 /* What a set can do next, after calls are entered and finished rules are left. */
 struct closed {
     uint64_t live[4]; /* bytes that lead somewhere */
@@ -63,6 +67,8 @@ struct closed {
     bool accept;  /* the grammar may end here */
     bool exit;    /* leads out below SET_UNKNOWN */
     bool tokens;  /* has token edges */
+    bool looked;  /* mask_loop.c has filled loop */
+    struct loop loop;
 };
 #define ROW_UNSET UINT32_MAX
 

@@ -209,7 +209,7 @@ bool grammar_forced_tokens(struct grammar_state *s, struct tokens *out, struct e
     bool ok = forced(s, &text, &end);
     if (!ok) err_nomem(e, "forced text", FORCED_BYTES);
     if (!ok || text.len == 0 || !s->gv || !s->gv->vocab) goto end;
-    size_t from = text.len > s->gv->trie.node[0].height ? text.len - s->gv->trie.node[0].height : 0;
+    size_t from = text.len > s->gv->trie.height ? text.len - s->gv->trie.height : 0;
     for (keep = from; keep < text.len; keep++)
         if (mask_crosses(s->gv, s->m, (struct str){text.p + keep, text.len - keep}, end)) break;
     ok = vocab_tokenize(s->gv->vocab, buf_view(&text), false, false, out, e);

@@ -14,8 +14,7 @@ enum {
     MASKS = 1024,           /* cached masks */
     MACHINES = 64,
     MACHINE_BYTES = 64 << 20, /* of machines that nobody uses */
-    REGION_NODES = 128,       /* subtrees smaller than this are walked again */
-    KEEP_TOKENS = 2048,       /* locals with more keep their bits in sorted order */
+    LOOP_NODES = 8,           /* subtrees smaller than this are walked anyway */
     LIST_TOKENS = 1024,       /* locals with fewer are lists */
     KEY_NODES = 96            /* automata with more nodes are not recognised in other grammars */
 };
@@ -25,38 +24,41 @@ enum {
 struct local {
     uint64_t key;
     uint32_t chain, n_ids, n_exits;
-    int32_t *id;      /* when n_ids <= LIST_TOKENS */
-    uint32_t *bits;   /* by id, otherwise */
-    uint32_t *sorted; /* by rank, when n_ids > KEEP_TOKENS */
-    uint32_t *exit;   /* trie nodes, ascending */
+    int32_t *id;    /* when n_ids <= LIST_TOKENS */
+    uint32_t *bits; /* by id, otherwise */
+    uint32_t *exit; /* trie nodes, ascending; never the root, see mask_fill */
 };
 
-/* A local that is being made. */
+/* A walk through the trie: a local that is being made, or what is below one. */
 struct walk {
     struct grammar_vocab *gv;
     struct machine *m;
+    uint32_t *bits; /* allowed tokens by id; NULL: by rank, in gv->scratch */
     uint32_t *exit;
     size_t n_exits, cap_exits;
-    struct region *region; /* to be registered */
-    size_t n_regions, cap_regions;
     uint32_t lo, hi; /* words of gv->scratch that were touched */
     bool failed;
 };
 
-/* Tokens by rank. */
-static void allow(struct walk *w, uint32_t from, uint32_t to) {
+static void touch(struct walk *w, uint32_t from, uint32_t to) {
     if (from >> 5 < w->lo) w->lo = from >> 5;
     if ((to - 1) >> 5 >= w->hi) w->hi = ((to - 1) >> 5) + 1;
-    for (uint32_t i = from; i < to; i++) w->gv->scratch[i >> 5] |= 1u << (i & 31);
 }
 
-static void copy_bits(uint32_t *to, const uint32_t *from, uint32_t begin, uint32_t end) {
-    while (begin < end && begin & 31) {
-        to[begin >> 5] |= from[begin >> 5] & 1u << (begin & 31);
-        begin++;
+/* The tokens of the ranks from..to-1. */
+static void allow(struct walk *w, uint32_t from, uint32_t to) {
+    if (from >= to) return;
+    const int32_t *id = w->gv->trie.token;
+    if (w->bits) {
+        for (uint32_t i = from; i < to; i++) w->bits[id[i] >> 5] |= 1u << (id[i] & 31);
+        return;
     }
-    for (; begin + 32 <= end; begin += 32) to[begin >> 5] |= from[begin >> 5];
-    for (; begin < end; begin++) to[begin >> 5] |= from[begin >> 5] & 1u << (begin & 31);
+    touch(w, from, to);
+    uint32_t *word = w->gv->scratch, first = from >> 5, last = (to - 1) >> 5;
+    uint32_t head = UINT32_MAX << (from & 31), tail = UINT32_MAX >> (31 - ((to - 1) & 31));
+    word[first] |= first == last ? head & tail : head;
+    for (uint32_t i = first + 1; i < last; i++) word[i] = UINT32_MAX;
+    if (last > first) word[last] |= tail;
 }
 
 /* ---- keys: the automaton behind an element, numbered in the order of discovery ---- */
@@ -139,14 +141,6 @@ static struct elem normal(const struct machine *m, struct elem e, uint32_t reach
 
 /* ---- locals ---- */
 
-static uint32_t find_region(const struct grammar_vocab *gv, uint64_t key, uint32_t node) {
-    uint32_t i = gv->region_bucket[hash_mix(key, node) % BUCKETS];
-    for (; i; i = gv->region[i - 1].chain)
-        if (gv->region[i - 1].key == key && gv->region[i - 1].node == node)
-            return gv->region[i - 1].local;
-    return UINT32_MAX;
-}
-
 static void add_exit(struct walk *w, uint32_t node) {
     void *p = w->exit;
     if (!mem_grow(&p, &w->cap_exits, w->n_exits + 1, sizeof *w->exit)) {
@@ -155,44 +149,6 @@ static void add_exit(struct walk *w, uint32_t node) {
     }
     w->exit = p;
     w->exit[w->n_exits++] = node;
-}
-
-/* Copies what a local knows about a subtree. */
-static void copy_region(struct walk *w, const struct local *l, uint32_t node) {
-    const struct trie_node *t = w->gv->trie.node;
-    uint32_t begin = t[node + 1].token, end = t[node + t[node].size].token;
-    copy_bits(w->gv->scratch, l->sorted, begin, end);
-    if (begin >> 5 < w->lo) w->lo = begin >> 5;
-    if (end > begin && (end - 1) >> 5 >= w->hi) w->hi = ((end - 1) >> 5) + 1;
-    uint32_t lo = 0, hi = l->n_exits;
-    while (lo < hi) {
-        uint32_t mid = (lo + hi) / 2;
-        if (l->exit[mid] > node) hi = mid;
-        else lo = mid + 1;
-    }
-    for (; lo < l->n_exits && l->exit[lo] < node + t[node].size; lo++) add_exit(w, l->exit[lo]);
-}
-
-/* A large subtree that was walked before from an equal state is copied. */
-static bool reuse(struct walk *w, uint32_t node, uint32_t set) {
-    const struct trie_node *t = &w->gv->trie.node[node];
-    const struct set *s = &w->m->set[set];
-    if (t->size < REGION_NODES || s->n != 1) return false;
-    struct elem e = w->m->elem[s->first];
-    if (e.below != SET_UNKNOWN || e.node >= NODE_UNKNOWN) return false;
-    uint64_t key = element_key(w->m, e, t->height);
-    if (key == NO_KEY) return false;
-    uint32_t local = find_region(w->gv, key, node);
-    if (local != UINT32_MAX) {
-        copy_region(w, &w->gv->local[local], node);
-        return true;
-    }
-    void *p = w->region;
-    if (mem_grow(&p, &w->cap_regions, w->n_regions + 1, sizeof *w->region)) {
-        w->region = p;
-        w->region[w->n_regions++] = (struct region){key, node, 0, 0};
-    }
-    return false;
 }
 
 /* machine_step with the frame's row at hand. */
@@ -206,40 +162,56 @@ static inline uint32_t step(struct machine *m, struct walk_frame *f, uint8_t byt
     return to;
 }
 
-static inline struct walk_frame frame_of(const struct machine *m, uint32_t end, uint32_t set) {
-    return (struct walk_frame){end, set, m->closed[m->set[set].closed].row};
+/* Does everything below a node lead back to set? Then only the room in a counted call matters, and
+ * the tokens are dealt with. */
+static bool loops_below(struct walk *w, const struct trie_node *n, uint32_t set, uint32_t *run) {
+    const struct trie *t = &w->gv->trie;
+    struct loop l = mask_loop(w->m, set);
+    if (n->groups & ~l.groups) return false;
+    if (n->chars <= l.room) return true;
+    for (uint32_t i = n[1].token; i < n[n->size].token; i++) {
+        if ((uint32_t)(t->chars[i] - n->above) <= l.room) continue;
+        allow(w, *run, i);
+        *run = i + 1;
+    }
+    return true;
 }
 
-/* Walks the trie from the root; allowed tokens are set in gv->scratch by rank. */
-static void walk_local(struct walk *w, uint32_t start) {
-    const struct trie *t = &w->gv->trie;
+static inline struct walk_frame frame_of(struct walk *w, uint32_t end, uint32_t set) {
     struct machine *m = w->m;
+    if (!m->set[set].closed && !machine_close(m, set)) {
+        w->failed = true;
+        return (struct walk_frame){0};
+    }
+    const struct closed *c = &m->closed[m->set[set].closed];
+    return (struct walk_frame){end, set, c->row, c->exit};
+}
+
+/* Walks the trie below a node from set. A state that leads back to itself needs no frame, and
+ * tokens are allowed in runs, up to the next one that is not: most of a string costs little. */
+static void walk_below(struct walk *w, uint32_t node, uint32_t set) {
+    const struct trie_node *t = w->gv->trie.node;
     struct walk_frame *f = w->gv->frame;
-    const struct closed *c = machine_close(m, start);
-    if (!c) return;
-    if (c->exit) add_exit(w, 0);
-    f[0] = frame_of(m, t->n_nodes, start);
-    for (uint32_t i = 1; i < t->n_nodes && !w->failed;) {
+    uint32_t end = node + t[node].size, run = t[node + 1].token;
+    f[0] = frame_of(w, end, set);
+    for (uint32_t i = node + 1; i < end && !w->failed;) {
         while (i >= f->end) f--;
-        const struct trie_node *n = &t->node[i];
-        uint32_t set = step(m, f, n->byte);
-        if (set == SET_DEAD) {
-            i += n->size;
+        const struct trie_node *n = &t[i++];
+        uint32_t to = step(w->m, f, n->byte);
+        if (to == SET_DEAD) {
+            allow(w, run, n->token);
+            i += n->size - 1;
+            run = t[i].token;
             continue;
         }
-        if (n->token < n[1].token) allow(w, n->token, n[1].token);
-        if (n->size > 1) {
-            c = machine_close(m, set);
-            if (!c) break;
-            if (c->exit) add_exit(w, i);
-            if (reuse(w, i, set)) {
-                i += n->size;
-                continue;
-            }
-            *++f = frame_of(m, i + n->size, set);
-        }
-        i++;
+        if (n->size == 1) continue;
+        struct walk_frame next = to == f->set ? *f : frame_of(w, i - 1 + n->size, to);
+        if (next.exit) add_exit(w, i - 1);
+        if (n->size >= LOOP_NODES && loops_below(w, n, to, &run)) i += n->size - 1;
+        else if (to != f->set) *++f = next;
     }
+    allow(w, run, t[end].token);
+    w->failed = w->failed || w->m->failed;
 }
 
 static uint32_t popcount(uint32_t x) {
@@ -248,23 +220,28 @@ static uint32_t popcount(uint32_t x) {
     return (((x + (x >> 4)) & 0x0F0F0F0Fu) * 0x01010101u) >> 24;
 }
 
-/* From ranks to ids. */
+static unsigned lowest(uint32_t x) {
+    return popcount((x & -x) - 1);
+}
+
+/* From ranks to ids: what is allowed, or in a set of all tokens what is not. */
 static bool store_tokens(const struct walk *w, struct local *l) {
     struct grammar_vocab *gv = w->gv;
+    const int32_t *token = gv->trie.token;
     for (uint32_t i = w->lo; i < w->hi; i++) l->n_ids += popcount(gv->scratch[i]);
-    bool list = l->n_ids <= LIST_TOKENS, keep = l->n_ids > KEEP_TOKENS;
+    bool list = l->n_ids <= LIST_TOKENS, most = l->n_ids > gv->trie.n_tokens / 2;
     l->id = list ? mem_array(l->n_ids + 1, sizeof *l->id) : NULL;
     l->bits = list ? NULL : mem_calloc(gv->n_words, sizeof *l->bits);
-    l->sorted = keep ? mem_array(gv->n_sorted_words, sizeof *l->sorted) : NULL;
-    if ((!l->id && !l->bits) || (keep && !l->sorted)) return false;
-    if (keep) memcpy(l->sorted, gv->scratch, gv->n_sorted_words * sizeof *l->sorted);
-    uint32_t n = 0;
-    for (uint32_t i = w->lo; i < w->hi; i++)
-        for (uint32_t word = gv->scratch[i], k = i * 32; word; word >>= 1, k++) {
-            if (!(word & 1)) continue;
-            int32_t id = gv->trie.token[k];
-            if (list) l->id[n++] = id;
-            else l->bits[id >> 5] |= 1u << (id & 31);
+    if (!l->id && !l->bits) return false;
+    if (most && !list) memcpy(l->bits, gv->all, gv->n_words * sizeof *l->bits);
+    uint32_t n = 0, flip = most && !list ? UINT32_MAX : 0;
+    uint32_t from = flip ? 0 : w->lo, to = flip ? (gv->trie.n_tokens + 31) / 32 : w->hi;
+    for (uint32_t i = from; i < to; i++)
+        for (uint32_t word = gv->scratch[i] ^ flip; word; word &= word - 1) {
+            uint32_t rank = i * 32 + lowest(word);
+            if (rank >= gv->trie.n_tokens) break;
+            if (list) l->id[n++] = token[rank];
+            else l->bits[token[rank] >> 5] ^= 1u << (token[rank] & 31);
         }
     return true;
 }
@@ -272,54 +249,36 @@ static bool store_tokens(const struct walk *w, struct local *l) {
 static void free_local(struct local *l) {
     mem_free(l->id);
     mem_free(l->bits);
-    mem_free(l->sorted);
     mem_free(l->exit);
 }
 
 static void drop_locals(struct grammar_vocab *gv) {
     for (size_t i = 0; i < gv->n_locals; i++) free_local(&gv->local[i]);
-    gv->n_locals = gv->n_regions = gv->local_bytes = 0;
+    gv->n_locals = gv->local_bytes = 0;
     memset(gv->local_bucket, 0, BUCKETS * sizeof *gv->local_bucket);
-    memset(gv->region_bucket, 0, BUCKETS * sizeof *gv->region_bucket);
 }
 
-static void register_regions(struct walk *w, uint32_t local) {
-    struct grammar_vocab *gv = w->gv;
-    for (size_t i = 0; i < w->n_regions; i++) {
-        void *p = gv->region;
-        if (!mem_grow(&p, &gv->cap_regions, gv->n_regions + 1, sizeof *gv->region)) return;
-        gv->region = p;
-        struct region r = w->region[i];
-        uint32_t *at = &gv->region_bucket[hash_mix(r.key, r.node) % BUCKETS];
-        gv->region[gv->n_regions++] = (struct region){r.key, r.node, local, *at};
-        *at = (uint32_t)gv->n_regions;
-    }
-}
-
-static bool make_local(struct grammar_vocab *gv, struct machine *m, uint64_t key, struct elem e) {
+/* set: the element, with SET_UNKNOWN below. */
+static bool make_local(struct grammar_vocab *gv, struct machine *m, uint64_t key, uint32_t set) {
     void *p = gv->local;
     if (!mem_grow(&p, &gv->cap_locals, gv->n_locals + 1, sizeof *gv->local)) return false;
     gv->local = p;
     struct walk w = {.gv = gv, .m = m, .lo = UINT32_MAX};
     struct local l = {.key = key};
-    e.below = SET_UNKNOWN;
-    walk_local(&w, machine_single(m, e));
+    walk_below(&w, 0, set);
     l.exit = w.exit;
     l.n_exits = (uint32_t)w.n_exits;
-    bool ok = !w.failed && !m->failed && store_tokens(&w, &l);
+    bool ok = !w.failed && store_tokens(&w, &l);
     if (w.lo < w.hi) memset(gv->scratch + w.lo, 0, (w.hi - w.lo) * sizeof *gv->scratch);
     if (ok) {
         uint32_t *at = &gv->local_bucket[key % BUCKETS];
         l.chain = *at;
-        if (l.sorted) register_regions(&w, (uint32_t)gv->n_locals);
         gv->local[gv->n_locals++] = l;
         *at = (uint32_t)gv->n_locals;
-        gv->local_bytes += sizeof l + w.cap_exits * 4 + (l.id ? l.n_ids * 4 : gv->n_words * 4) +
-                           (l.sorted ? gv->n_sorted_words * 4 : 0);
+        gv->local_bytes += sizeof l + w.cap_exits * 4 + (l.id ? l.n_ids * 4 : gv->n_words * 4);
     } else {
         free_local(&l);
     }
-    mem_free(w.region);
     return ok;
 }
 
@@ -332,40 +291,18 @@ static unsigned live_bytes(const struct closed *c) {
 
 /* Only elements that take many bytes are worth recognising in other grammars. */
 static const struct local *find_local(struct grammar_vocab *gv, struct machine *m, struct elem e) {
-    uint32_t reach = gv->trie.node[0].height;
-    const struct closed *c = machine_close(m, machine_single(m, e));
+    uint32_t reach = gv->trie.height;
+    uint32_t alone = machine_single(m, (struct elem){e.node, e.count, SET_UNKNOWN});
+    const struct closed *c = machine_close(m, alone);
     if (!c) return NULL;
     uint64_t key = live_bytes(c) >= 32 ? element_key(m, e, reach) : NO_KEY;
     if (key == NO_KEY) key = hash_mix(hash_mix(hash_mix(1, m->serial), e.node), e.count) & ~2ull;
     for (uint32_t i = gv->local_bucket[key % BUCKETS]; i; i = gv->local[i - 1].chain)
         if (gv->local[i - 1].key == key) return &gv->local[i - 1];
-    return make_local(gv, m, key, e) ? &gv->local[gv->n_locals - 1] : NULL;
+    return make_local(gv, m, key, alone) ? &gv->local[gv->n_locals - 1] : NULL;
 }
 
 /* ---- masks ---- */
-
-/* Adds the tokens below a trie node that are allowed from set. */
-static bool walk_below(struct grammar_vocab *gv, struct machine *m, uint32_t node, uint32_t set,
-                       uint32_t *bits) {
-    const struct trie *t = &gv->trie;
-    struct walk_frame *f = gv->frame;
-    uint32_t end = node + t->node[node].size;
-    f[0] = frame_of(m, end, set);
-    for (uint32_t i = node + 1; i < end;) {
-        while (i >= f->end) f--;
-        const struct trie_node *n = &t->node[i];
-        uint32_t to = step(m, f, n->byte);
-        if (to == SET_DEAD) {
-            i += n->size;
-            continue;
-        }
-        for (uint32_t k = n->token; k < n[1].token; k++)
-            bits[t->token[k] >> 5] |= 1u << (t->token[k] & 31);
-        if (n->size > 1) *++f = frame_of(m, i + n->size, to);
-        i++;
-    }
-    return !m->failed;
-}
 
 static bool add_local(struct grammar_vocab *gv, struct machine *m, const struct local *l,
                       uint32_t below, uint32_t *bits) {
@@ -377,15 +314,15 @@ static bool add_local(struct grammar_vocab *gv, struct machine *m, const struct 
     const struct closed *c = machine_close(m, below);
     if (!c) return false;
     if (live_bytes(c) == 0) return true;
-    for (uint32_t i = 0; i < l->n_exits; i++)
-        if (!walk_below(gv, m, l->exit[i], below, bits)) return false;
-    return true;
+    struct walk w = {.gv = gv, .m = m, .bits = bits};
+    for (uint32_t i = 0; i < l->n_exits; i++) walk_below(&w, l->exit[i], below);
+    return !w.failed;
 }
 
 static bool add_element(struct grammar_vocab *gv, struct machine *m, struct elem e,
                         uint32_t *bits) {
     if (e.node >= NODE_UNKNOWN) return true;
-    e = normal(m, e, gv->trie.node[0].height);
+    e = normal(m, e, gv->trie.height);
     uint32_t single = machine_single(m, e);
     if (m->failed) return false;
     struct set *s = &m->set[single];
@@ -424,14 +361,34 @@ static void add_ids(struct grammar_vocab *gv, struct machine *m, const struct cl
         bits[gv->end[i] >> 5] |= 1u << (gv->end[i] & 31);
 }
 
+/* Can one of the elements end at once? */
+static bool ends_at_once(struct machine *m, uint32_t set) {
+    for (uint32_t i = 0; i < m->set[set].n; i++) {
+        struct elem e = m->elem[m->set[set].first + i];
+        if (e.node >= NODE_UNKNOWN) continue;
+        e.below = SET_UNKNOWN;
+        const struct closed *c = machine_close(m, machine_single(m, e));
+        if (c && c->exit) return true;
+    }
+    return false;
+}
+
+/* What stands below an element that can end at once is an element among the others in the closed
+ * set; otherwise the set itself has fewer. */
 bool mask_fill(struct grammar_vocab *gv, struct machine *m, uint32_t set, uint32_t *bits) {
     memset(bits, 0, gv->n_words * sizeof *bits);
     if (gv->local_bytes > LOCAL_BYTES) drop_locals(gv);
-    for (uint32_t i = 0; i < m->set[set].n; i++)
-        if (!add_element(gv, m, m->elem[m->set[set].first + i], bits)) return false;
     const struct closed *c = machine_close(m, set);
-    if (c) add_ids(gv, m, c, bits);
-    return c != NULL;
+    if (!c) return false;
+    add_ids(gv, m, c, bits);
+    uint32_t first = c->first, n = c->n;
+    if (!ends_at_once(m, set)) {
+        first = m->set[set].first;
+        n = m->set[set].n;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        if (!add_element(gv, m, m->elem[first + i], bits)) return false;
+    return !m->failed;
 }
 
 uint32_t mask_accept(struct grammar_vocab *gv, struct machine *m, uint32_t set, int32_t id) {
@@ -472,17 +429,6 @@ static enum token_use view_vocab(const void *ctx, int32_t id, struct str *bytes)
     return text ? TOKEN_USE_TEXT : TOKEN_USE_ID_ONLY;
 }
 
-/* The inside of JSON strings is walked when a model is loaded, not when a request waits. */
-static bool warm(struct grammar_vocab *gv, uint32_t *bits, const char *schema, struct err *e) {
-    struct grammar *g = grammar_from_schema(str_of(schema), false, NULL, e);
-    struct grammar_state *s = g ? grammar_start(g, gv, e) : NULL;
-    size_t n;
-    bool ok = s && grammar_bytes(s, STR("\""), &n) && grammar_mask(s, bits);
-    grammar_end(s);
-    grammar_free(g);
-    return ok || (s && err_nomem(e, "the vocabulary's masks", gv->n_words * 4));
-}
-
 struct grammar_vocab *mask_vocab_new(const void *ctx, int32_t n_vocab, token_view view,
                                      struct err *e) {
     struct grammar_vocab *gv = mem_calloc(1, sizeof *gv);
@@ -492,29 +438,26 @@ struct grammar_vocab *mask_vocab_new(const void *ctx, int32_t n_vocab, token_vie
     }
     gv->n_vocab = n_vocab;
     gv->n_words = ((size_t)n_vocab + 31) / 32;
-    gv->n_sorted_words = gv->n_words;
     gv->generation = 1;
     gv->bytes = mem_calloc((size_t)n_vocab + 1, sizeof *gv->bytes);
     gv->use = mem_calloc((size_t)n_vocab + 1, 1);
     gv->scratch = mem_calloc(gv->n_words + 1, sizeof *gv->scratch);
     gv->masks = mem_array(MASKS * gv->n_words + 1, sizeof *gv->masks);
     gv->local_bucket = mem_calloc(BUCKETS, sizeof *gv->local_bucket);
-    gv->region_bucket = mem_calloc(BUCKETS, sizeof *gv->region_bucket);
-    bool ok =
-        gv->bytes && gv->use && gv->scratch && gv->masks && gv->local_bucket && gv->region_bucket;
+    gv->all = mem_calloc(gv->n_words + 1, sizeof *gv->all);
+    bool ok = gv->bytes && gv->use && gv->scratch && gv->all && gv->masks && gv->local_bucket;
     for (int32_t id = 0; ok && id < n_vocab; id++) {
         gv->use[id] = (uint8_t)view(ctx, id, &gv->bytes[id]);
         if (gv->use[id] == TOKEN_USE_END && gv->n_ends < MASK_ENDS) gv->end[gv->n_ends++] = id;
     }
     if (!ok) err_nomem(e, "the vocabulary's masks", MASKS * gv->n_words * 4);
     ok = ok && trie_build(&gv->trie, gv->bytes, gv->use, n_vocab, e);
-    if (ok) gv->frame = mem_array((size_t)gv->trie.node[0].height + 2, sizeof *gv->frame);
-    if (ok && !gv->frame) ok = err_nomem(e, "the vocabulary's masks", gv->trie.node[0].height);
-    uint32_t *bits = ok ? mem_array(gv->n_words + 1, sizeof *bits) : NULL;
-    if (ok && !bits) ok = err_nomem(e, "a mask", gv->n_words * 4);
-    ok = ok && warm(gv, bits, "{\"type\":\"string\"}", e);
-    ok = ok && warm(gv, bits, "{\"type\":\"string\",\"maxLength\":1000000}", e);
-    mem_free(bits);
+    if (ok) gv->frame = mem_array((size_t)gv->trie.height + 2, sizeof *gv->frame);
+    if (ok && !gv->frame) ok = err_nomem(e, "the vocabulary's masks", gv->trie.height);
+    for (uint32_t i = 0; ok && i < gv->trie.n_tokens; i++) {
+        int32_t id = gv->trie.token[i];
+        gv->all[id >> 5] |= 1u << (id & 31);
+    }
     if (ok) return gv;
     grammar_vocab_free(gv);
     return NULL;
@@ -535,10 +478,9 @@ void grammar_vocab_free(struct grammar_vocab *gv) {
     if (gv->local_bucket) drop_locals(gv);
     mem_free(gv->local);
     mem_free(gv->local_bucket);
-    mem_free(gv->region);
-    mem_free(gv->region_bucket);
     mem_free(gv->masks);
     mem_free(gv->scratch);
+    mem_free(gv->all);
     mem_free(gv->frame);
     mem_free(gv->bytes);
     mem_free(gv->use);

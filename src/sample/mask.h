@@ -10,26 +10,39 @@ typedef enum token_use (*token_view)(const void *ctx, int32_t id, struct str *by
 
 /* Nodes in depth-first order: a subtree is a range, of nodes and of the sorted tokens. */
 struct trie_node {
-    uint32_t size;  /* nodes of the subtree, itself included */
-    uint32_t token; /* first of its own tokens; they end at the next node's */
-    uint16_t height;
+    uint32_t size;         /* nodes of the subtree, itself included */
+    uint32_t token;        /* first of its own tokens; they end at the next node's */
+    uint16_t above, chars; /* characters that begin up to it; below it, on the longest path */
     uint8_t byte;
+    uint64_t groups; /* of the bytes below it; see mask_loop */
 };
 struct trie {
     struct trie_node *node; /* n_nodes + 1 */
     uint32_t n_nodes, n_tokens;
-    int32_t *token; /* ids, sorted by their bytes */
+    uint32_t height; /* bytes of the longest token */
+    int32_t *token;  /* ids, sorted by their bytes */
+    uint16_t *chars; /* of each, in that order */
 };
 bool trie_build(struct trie *t, const struct str *bytes, const uint8_t *use, int32_t n_vocab,
                 struct err *e);
 void trie_free(struct trie *t);
+
+/* mask_loop.c. Groups of bytes: bit mask_group(byte); GROUPS_ODD where a subtree does not begin at
+ * the beginning of a character, or is no UTF-8. */
+#define GROUPS_ODD (1ull << 63)
+unsigned mask_group(uint8_t byte);
+enum { UTF8_WHOLE, UTF8_BROKEN, UTF8_ONE_MORE, UTF8_TWO_MORE, UTF8_FORM };
+uint8_t mask_utf8_next(uint8_t state, uint8_t byte);
+/* From set, all bytes of which groups lead back to it, or through the turns of a counted call of
+ * which room are left? No such path comes by an exit. */
+struct loop mask_loop(struct machine *m, uint32_t set);
 
 enum { MASK_ENDS = 64 };
 struct local;
 struct grammar_vocab {
     const struct vocab *vocab; /* NULL in tests */
     int32_t n_vocab;
-    size_t n_words, n_sorted_words;
+    size_t n_words;
     struct str *bytes; /* by id; empty when only the id counts */
     uint8_t *use;
     int32_t end[MASK_ENDS]; /* tokens that end a generation */
@@ -40,17 +53,13 @@ struct grammar_vocab {
     struct local *local; /* what one stack element allows, whatever is below */
     size_t n_locals, cap_locals, local_bytes;
     uint32_t *local_bucket;
-    struct region { /* a subtree that a local has walked from a state known by its key */
-        uint64_t key;
-        uint32_t node, local, chain;
-    } * region;
-    size_t n_regions, cap_regions;
-    uint32_t *region_bucket;
     uint32_t *masks; /* cached masks of sets, n_words each */
     uint32_t n_masks, generation;
     uint32_t *scratch; /* one bit per sorted token */
+    uint32_t *all;     /* the tokens of the trie, by id */
     struct walk_frame {
         uint32_t end, set, row;
+        bool exit;
     } * frame;
 };
 

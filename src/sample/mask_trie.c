@@ -28,23 +28,39 @@ static size_t common(struct str a, struct str b) {
 /* Appends the nodes of one text below the first `keep` bytes of the path; closes what is left. */
 struct path {
     uint32_t *node;
+    uint8_t *utf8; /* state behind each byte */
     size_t depth;
 };
+
+/* Adds the deepest node of the path, whose subtree is complete, to what its parent knows. */
+static void add_below(struct trie *t, const struct path *p) {
+    struct trie_node *n = &t->node[p->node[p->depth]], *up = &t->node[p->node[p->depth - 1]];
+    bool begins = p->utf8[p->depth - 1] == UTF8_WHOLE;
+    bool odd = p->utf8[p->depth] == UTF8_BROKEN;
+    uint16_t chars = (uint16_t)(n->chars + begins);
+    if (chars > up->chars) up->chars = chars;
+    up->groups |= n->groups | (begins ? 1ull << mask_group(n->byte) : 0) | (odd ? GROUPS_ODD : 0);
+    if (p->utf8[p->depth] != UTF8_WHOLE) n->groups |= GROUPS_ODD;
+}
 
 static void close_to(struct trie *t, struct path *p, size_t depth) {
     while (p->depth > depth) {
         struct trie_node *n = &t->node[p->node[p->depth]];
         n->size = t->n_nodes - p->node[p->depth];
+        add_below(t, p);
         p->depth--;
-        struct trie_node *up = &t->node[p->node[p->depth]];
-        if (n->height + 1 > up->height) up->height = (uint16_t)(n->height + 1);
     }
 }
 
 static void add_text(struct trie *t, struct path *p, struct str s, uint32_t rank) {
     for (size_t i = p->depth; i < s.len; i++) {
+        uint8_t byte = (uint8_t)s.p[i];
         p->node[++p->depth] = t->n_nodes;
-        t->node[t->n_nodes++] = (struct trie_node){1, rank, 0, (uint8_t)s.p[i]};
+        uint8_t before = p->utf8[p->depth - 1];
+        p->utf8[p->depth] = mask_utf8_next(before, byte);
+        uint16_t above = t->node[p->node[p->depth - 1]].above;
+        if (before == UTF8_WHOLE) above++;
+        t->node[t->n_nodes++] = (struct trie_node){1, rank, above, 0, byte, 0};
     }
 }
 
@@ -60,27 +76,31 @@ bool trie_build(struct trie *t, const struct str *bytes, const uint8_t *use, int
     }
     if (list && n) qsort(list, n, sizeof *list, by_bytes);
     for (size_t i = 1; i < n; i++) total -= common(list[i - 1].s, list[i].s);
-    struct path path = {mem_array(longest + 2, sizeof *path.node), 0};
+    struct path path = {mem_array(longest + 2, sizeof *path.node), mem_calloc(longest + 2, 1), 0};
     *t = (struct trie){.node = mem_array(total + 1, sizeof *t->node),
-                       .token = mem_array(n + 1, sizeof *t->token)};
-    bool ok = list && path.node && t->node && t->token;
+                       .token = mem_array(n + 1, sizeof *t->token),
+                       .chars = mem_array(n + 1, sizeof *t->chars),
+                       .height = (uint32_t)longest};
+    bool ok = list && path.node && path.utf8 && t->node && t->token && t->chars;
     if (!ok) {
         err_nomem(e, "the vocabulary's trie", total * sizeof *t->node);
         trie_free(t);
     } else {
-        t->node[t->n_nodes++] = (struct trie_node){1, 0, 0, 0};
+        t->node[t->n_nodes++] = (struct trie_node){1, 0, 0, 0, 0, 0};
         path.node[0] = 0;
         for (size_t i = 0; i < n; i++) {
             if (i) close_to(t, &path, common(list[i - 1].s, list[i].s));
             add_text(t, &path, list[i].s, (uint32_t)i);
             t->token[i] = list[i].id;
+            t->chars[i] = t->node[path.node[path.depth]].above;
         }
         close_to(t, &path, 0);
         t->n_tokens = (uint32_t)n;
         t->node[0].size = t->n_nodes;
-        t->node[t->n_nodes] = (struct trie_node){0, t->n_tokens, 0, 0};
+        t->node[t->n_nodes] = (struct trie_node){0, t->n_tokens, 0, 0, 0, 0};
     }
     mem_free(path.node);
+    mem_free(path.utf8);
     mem_free(list);
     return ok;
 }
@@ -88,5 +108,6 @@ bool trie_build(struct trie *t, const struct str *bytes, const uint8_t *use, int
 void trie_free(struct trie *t) {
     mem_free(t->node);
     mem_free(t->token);
+    mem_free(t->chars);
     *t = (struct trie){0};
 }

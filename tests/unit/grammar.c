@@ -546,9 +546,11 @@ static struct grammar_vocab *make_vocab(struct test_vocab *v) {
         "{}[]\",: \n\t0123456789-.etruefalsnabcdefghij\\un\xC3\xA9\xE2\x82\xAC<>/=_Z";
     struct rng r = {7};
     for (int id = 2; id < N_VOCAB; id++) {
+        size_t among = id % 2 ? sizeof pieces - 1 : 8; /* half of them of eight letters only */
+        const char *from = id % 2 ? pieces : strstr(pieces, "abcdefgh");
         v->len[id] = id < 258 ? 1 : 1 + rng_below(&r, 6);
         for (size_t k = 0; k < v->len[id]; k++)
-            v->text[id][k] = id < 258 ? (char)(id - 2) : pieces[rng_below(&r, sizeof pieces - 1)];
+            v->text[id][k] = id < 258 ? (char)(id - 2) : from[rng_below(&r, among)];
     }
     struct err e = {0};
     struct grammar_vocab *gv = mask_vocab_new(v, N_VOCAB, view, &e);
@@ -589,6 +591,10 @@ static void test_masks(void **state) {
         "{\"type\":\"string\"}",
         "{\"type\":\"string\",\"maxLength\":7}",
         "{\"type\":\"string\",\"minLength\":3,\"maxLength\":300}",
+        "{\"type\":\"string\",\"minLength\":2,\"maxLength\":2}",
+        "{\"type\":\"string\",\"minLength\":4,\"maxLength\":5}",
+        "{\"type\":\"string\",\"minLength\":40}",
+        "{\"type\":\"string\",\"pattern\":\"\\\\.json$\"}",
         "{\"type\":\"string\",\"pattern\":\"^[a-f]+(-[0-9]+)*$\"}",
         "{}",
         "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"},\"ab\":{\"type\":"
@@ -616,6 +622,13 @@ static void test_masks(void **state) {
         "root ::= a\na ::= \"a\" a \"b\" | \"a\" a \"c\" | \"\"",
         "root ::= (\"a\" | \"aa\"){0,40} \"e\"",
         "root ::= ([a-e]+ \",\" | [0-9]+ \",\")* <[1]> [^\"]*",
+        "root ::= [a-j]{2,5} \"a\" | \"-\" [^0-9]{1,4} [a-z]*",
+        "root ::= x y \"!\"\nx ::= [a-e]*\ny ::= [a-z ]* | [^a-z]{0,3} x",
+        "root ::= (x | x x){2,3} \".\"\nx ::= [a-j]{0,4} [0-9]",
+        "root ::= x \"a!\"\nx ::= ([a-h] | "
+        "\"0123456789012345678901234567890123456789012345678"
+        "901234567890123456789\"){1,4}",
+        "root ::= x{3} x*\nx ::= [a-z] | [\\x80-\\U0010FFFF]",
     };
     for (size_t i = 0; i < sizeof gbnf / sizeof *gbnf; i++) {
         struct grammar *g = grammar_from_gbnf(str_of(gbnf[i]), NULL);
