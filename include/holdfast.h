@@ -92,6 +92,8 @@ struct hold_model *hold_model_load(struct hold_engine *eng, const struct hold_mo
  * their events, but nothing else of the model. */
 void hold_model_unload(struct hold_model *m);
 
+/* What a file says of how its vectors are pooled to an embedding. */
+enum hold_pooling { HOLD_POOL_NONE, HOLD_POOL_MEAN, HOLD_POOL_LAST, HOLD_POOL_OTHER };
 struct hold_model_info {
     const char *alias, *path, *arch, *name; /* name: general.name, may be "" */
     const char *k_type, *v_type;
@@ -101,6 +103,7 @@ struct hold_model_info {
     uint64_t kv_bytes_per_token; /* over all layers whose K/V grow with the context */
     uint64_t state_bytes;        /* of recurrent layers, per sequence */
     uint64_t fingerprint;
+    enum hold_pooling pooling;
     int32_t bos, eos, eot, fim_pre, fim_suf, fim_mid; /* token ids, -1: none */
     bool add_bos, add_eos;
     bool has_template, has_system, has_tools, has_reasoning; /* what the chat template can do */
@@ -214,6 +217,7 @@ struct hold_request_options {
     bool want_tokens; /* HOLD_TOKEN events */
     int64_t n_probs;  /* with the log probabilities of the n best */
     bool want_logits; /* HOLD_LOGITS events for prompt positions >= logits_from and answers */
+    bool want_hidden; /* instead: HOLD_HIDDEN, what the head would read (embeddings) */
     int64_t logits_from;
 
     enum hold_priority priority;
@@ -245,6 +249,7 @@ enum hold_event_kind {
     HOLD_BLOCK_END,
     HOLD_TOKEN,
     HOLD_LOGITS,
+    HOLD_HIDDEN,
     HOLD_DONE, /* the last event, or: */
     HOLD_ERROR /* the last event */
 };
@@ -289,8 +294,8 @@ struct hold_token {
 };
 struct hold_logits {
     int64_t first; /* position of the first row; row i predicts position first + i + 1 */
-    int n_rows, n_vocab;
-    const float *rows; /* (n_rows, n_vocab) */
+    int n_rows, n_cols;
+    const float *rows; /* (n_rows, n_cols); n_cols: n_vocab, of HOLD_HIDDEN n_embd */
 };
 struct hold_event {
     enum hold_event_kind kind;
@@ -298,7 +303,7 @@ struct hold_event {
         struct hold_progress progress; /* HOLD_PROGRESS */
         struct hold_block block;       /* HOLD_BLOCK_* */
         struct hold_token token;       /* HOLD_TOKEN */
-        struct hold_logits logits;     /* HOLD_LOGITS */
+        struct hold_logits logits;     /* HOLD_LOGITS, HOLD_HIDDEN */
         struct hold_done done;         /* HOLD_DONE */
         struct hold_error error;       /* HOLD_ERROR */
     };

@@ -134,14 +134,14 @@ static void compare(struct eval *v, const float *x, const float *ref, int n) {
 static bool take_rows(struct eval *v, size_t base, const struct hold_logits *l,
                       struct hold_error *e) {
     for (int r = 0; r < l->n_rows; r++) {
-        size_t at = base + (size_t)l->first + (size_t)r, n = (size_t)l->n_vocab;
+        size_t at = base + (size_t)l->first + (size_t)r, n = (size_t)l->n_cols;
         const float *x = l->rows + (size_t)r * n;
         if (v->out && fwrite(x, sizeof *x, n, v->out) != n)
             return fail(e, HOLD_ERR_IO, "cannot write", v->f.logits);
         if (v->reference.data)
-            compare(v, x, (const float *)(const void *)v->reference.data + at * n, l->n_vocab);
+            compare(v, x, (const float *)(const void *)v->reference.data + at * n, l->n_cols);
         if ((size_t)l->first + (size_t)r + 1 >= v->n_ids - base) continue;
-        double nll = log_total(x, l->n_vocab) - (double)x[v->ids[at + 1]];
+        double nll = log_total(x, l->n_cols) - (double)x[v->ids[at + 1]];
         v->nll += nll;
         v->nll_sq += nll * nll;
         v->n_nll++;

@@ -79,7 +79,7 @@ bool hold_bench(struct hold_model *m, const struct hold_bench_options *o, uint64
         ok = b.want || err_nomem(&b.e, "a bench", (uint64_t)m->info.n_ubatch);
     }
     if (ok) {
-        b.want[m->info.n_ubatch - 1] = 1;
+        b.want[m->info.n_ubatch - 1] = BATCH_LOGITS;
         for (int i = 0; i < n; i++)
             b.seq.token[i] = (int32_t)rng_below(&rng, (uint64_t)m->info.n_vocab);
         engine_call(m->eng, bench_call, &b);

@@ -142,6 +142,9 @@ bool constrain_text(struct hold_request *r, struct err *e);
 bool constrain_chat(struct hold_request *r, const struct prompt *p, struct err *e);
 
 /* request.c */
+static inline bool request_streams(const struct hold_request *r) {
+    return r->o.want_logits || r->o.want_hidden;
+}
 void request_unref(struct hold_request *r);
 
 #endif

@@ -19,14 +19,14 @@ struct record {
     };
 };
 
-bool events_init(struct events *q, int max_rows, int n_vocab, struct err *e) {
-    *q = (struct events){.max_rows = max_rows, .n_vocab = n_vocab, .reading = -1};
+bool events_init(struct events *q, int max_rows, int n_cols, struct err *e) {
+    *q = (struct events){.reading = -1};
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->filled, NULL);
     q->fill = (struct events_buffer){.p = mem_alloc(EVENTS_BYTES), .cap = EVENTS_BYTES};
     q->drain = (struct events_buffer){.p = mem_alloc(EVENTS_BYTES), .cap = EVENTS_BYTES};
     bool ok = q->fill.p && q->drain.p;
-    size_t block = (size_t)max_rows * (size_t)n_vocab;
+    size_t block = (size_t)max_rows * (size_t)n_cols;
     for (int i = 0; i < 2 && max_rows; i++) {
         q->rows[i].p = mem_array(block, sizeof(float));
         ok = ok && q->rows[i].p;
@@ -131,6 +131,7 @@ static void append(struct events *q, const struct hold_event *ev) {
         attach(b, (const void **)&r->token.top, (size_t)ev->token.n_top * sizeof *ev->token.top);
         break;
     case HOLD_LOGITS:
+    case HOLD_HIDDEN:
         r->logits = ev->logits;
         q->rows[ev->logits.rows == q->rows[1].p].busy = true;
         break;
@@ -191,6 +192,7 @@ static void take(struct events *q, struct hold_event *ev) {
         point(b, (const void **)&ev->token.top);
         break;
     case HOLD_LOGITS:
+    case HOLD_HIDDEN:
         ev->logits = r->logits;
         q->reading = ev->logits.rows == q->rows[1].p;
         break;

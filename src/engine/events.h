@@ -22,7 +22,7 @@ struct events_buffer {
     unsigned char *p;
     size_t len, at, cap; /* at: read up to here */
 };
-struct events_rows { /* a block of logits on its way */
+struct events_rows { /* a block of logits or hidden states on its way */
     float *p;
     bool busy;
 };
@@ -31,7 +31,6 @@ struct events {
     pthread_cond_t filled;
     struct events_buffer fill, drain;
     struct events_rows rows[2];
-    int max_rows, n_vocab;
     int reading; /* index of the rows that the consumer looks at, or -1 */
     bool stalled, ended, end_read;
     void (*wake)(void *ctx); /* the consumer's */
@@ -40,8 +39,8 @@ struct events {
     void *room_ctx;
 };
 
-/* Hooks are set by the caller afterwards. max_rows > 0: logits are streamed in such blocks. */
-bool events_init(struct events *q, int max_rows, int n_vocab, struct err *e);
+/* Hooks are set by the caller afterwards. max_rows > 0: rows are streamed in such blocks. */
+bool events_init(struct events *q, int max_rows, int n_cols, struct err *e);
 void events_free(struct events *q);
 
 /* Producer. */

@@ -84,6 +84,10 @@ static bool bind(struct hold_model *m, const struct model_options *o, struct err
     i->n_embd = mi->n_embd;
     i->n_ctx_train = mi->n_ctx_train;
     i->n_ctx = mi->n_ctx;
+    i->pooling = mi->pooling == 0   ? HOLD_POOL_NONE
+                 : mi->pooling == 1 ? HOLD_POOL_MEAN
+                 : mi->pooling == 3 ? HOLD_POOL_LAST
+                                    : HOLD_POOL_OTHER;
     i->n_params = mi->n_params;
     i->weight_bytes = mi->weight_bytes;
     i->kv_bytes_per_token = mi->kv_bytes_per_token;

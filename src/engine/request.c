@@ -195,6 +195,9 @@ static bool check_options(const struct hold_request_options *o, struct err *e) {
     if (o->n_probs < 0 || o->n_probs > N_PROBS_MAX)
         return err_set(e, ERR_ARG, "n_probs is %lld; at most %d", (long long)o->n_probs,
                        N_PROBS_MAX);
+    if (o->want_hidden && (o->want_logits || o->max_tokens != 0))
+        return err_set(e, ERR_ARG,
+                       "hidden states are given of a prompt (max_tokens 0), without logits");
     if (o->max_tokens < -1)
         return err_set(e, ERR_ARG, "max_tokens is %lld; -1 means no bound",
                        (long long)o->max_tokens);
@@ -206,7 +209,8 @@ static bool fill(struct hold_request *r, struct err *e) {
     struct tokens prompt = {0};
     struct str *stop = NULL;
     bool ok = check_options(&r->o, e) && copy_stops(r, &stop, e) &&
-              events_init(&r->events, r->o.want_logits ? m->stream_rows : 0, m->info.n_vocab, e);
+              events_init(&r->events, request_streams(r) ? m->stream_rows : 0,
+                          r->o.want_hidden ? m->info.n_embd : m->info.n_vocab, e);
     if (!ok) return false;
     r->tenant = str_hash(str_of(r->o.cache_key ? r->o.cache_key : ""));
     r->scope = r->tenant ^ m->key.model * 0x9E3779B97F4A7C15u;

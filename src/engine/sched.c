@@ -277,8 +277,8 @@ static void progress(struct hold_request *r, uint64_t now) {
 
 /* Most tokens that may come from the cache: one is left to compute, if its logits are needed. */
 static int reuse_limit(const struct hold_request *r) {
-    int limit = r->o.max_tokens == 0 && !r->o.want_logits ? r->seq.n : r->seq.n - 1;
-    return r->o.want_logits && r->o.logits_from < limit ? (int)r->o.logits_from : limit;
+    int limit = r->o.max_tokens == 0 && !request_streams(r) ? r->seq.n : r->seq.n - 1;
+    return request_streams(r) && r->o.logits_from < limit ? (int)r->o.logits_from : limit;
 }
 
 /* Makes a waiting request active. */
@@ -335,19 +335,21 @@ static bool ready(struct hold_request *r, enum request_state state) {
     return r->state == state && events_have_room(&r->events);
 }
 
-/* Takes part in the step with n rows; streamed logits need a free block first. */
+/* Takes part in the step with n rows; those that are streamed need a free block first. */
 static void plan_part(struct hold_model *m, struct hold_request *r, int n) {
     struct step *st = m->step;
     float *rows = NULL;
-    if (r->o.want_logits) {
+    int64_t before = r->o.logits_from - r->seq.n_past; /* rows that are not */
+    int skip = before <= 0 ? 0 : before < n ? (int)before : n;
+    if (request_streams(r) && skip < n) {
         int cap = m->n_logits - st->n_logits;
         if (cap > m->stream_rows) cap = m->stream_rows;
-        if (n > cap) n = cap;
-        if (n > 0) rows = events_rows_get(&r->events);
-        if (!rows) return;
+        if (n > skip + cap) n = skip + cap;
+        if (n > skip) rows = events_rows_get(&r->events);
+        if (!rows && !(n = skip)) return;
     }
     if (r->state == REQUEST_DECODE) st->n_decode++;
-    st->n_logits += rows ? n : 1;
+    st->n_logits += rows ? n - skip : 1;
     st->n_rows += n;
     st->part[st->n_parts++] = (struct step_part){r, n, rows};
 }
@@ -476,9 +478,11 @@ static struct batch build(struct hold_model *m) {
         st->seqs[i] =
             (struct batch_seq){.first = row, .n = n, .pos = s->n_past, .kv = {.tables = r->seq.kv}};
         memcpy(st->token + row, s->token + s->n_past, (size_t)n * sizeof *st->token);
+        uint8_t streamed = r->o.want_hidden ? BATCH_HIDDEN : BATCH_LOGITS;
         for (int k = 0; k < n; k++)
-            st->want[row + k] =
-                (st->part[i].rows && s->n_past + k >= r->o.logits_from) || (last && k == n - 1);
+            st->want[row + k] = st->part[i].rows && s->n_past + k >= r->o.logits_from ? streamed
+                                : last && k == n - 1                                  ? BATCH_LOGITS
+                                                                                      : 0;
         row += n;
     }
     return (struct batch){.n_rows = row,
@@ -607,22 +611,33 @@ static void next_token(struct hold_request *r, const float *logits) {
     else if (accept(r, &c)) accept_only_ones(r, &over);
 }
 
-/* Streams rows of logits and, behind the last token of the sequence, samples the next. Returns the
- * rows used. */
-static int results(struct hold_request *r, struct step_part p, const float *logits) {
+/* Streams n rows of the step, from `row` on: of logits, or of what the head would read. */
+static void stream_rows(struct hold_request *r, float *to, int first, int n, const float *logits,
+                        size_t row) {
+    struct hold_model *m = r->model;
+    bool hidden = r->o.want_hidden;
+    int64_t ld = m->info.n_vocab;
+    int n_cols = hidden ? m->info.n_embd : m->info.n_vocab;
+    const float *rows = hidden ? model_hidden(m->model, &ld) : logits;
+    for (int i = 0; i < n; i++)
+        memcpy(to + (size_t)i * (size_t)n_cols, rows + ((int64_t)row + i) * ld,
+               (size_t)n_cols * sizeof *to);
+    struct hold_event ev = {.kind = hidden ? HOLD_HIDDEN : HOLD_LOGITS,
+                            .logits = {.first = first, .n_rows = n, .n_cols = n_cols, .rows = to}};
+    events_put(&r->events, &ev);
+    r->o.logits_from = first + n; /* should it be parked: not again */
+}
+
+/* Streams rows and, behind the last token of the sequence, samples the next. Its rows of the step
+ * begin with `row`; returns how many they are. */
+static int results(struct hold_request *r, struct step_part p, const float *logits, size_t row) {
     struct hold_model *m = r->model;
     struct seq *s = &r->seq;
-    int n_vocab = m->info.n_vocab, pos = s->n_past, n_rows = 0;
+    int pos = s->n_past, n_rows = 0;
     int from = pos < r->o.logits_from ? (int)r->o.logits_from : pos;
     if (p.rows && from < pos + p.n) {
         n_rows = pos + p.n - from;
-        memcpy(p.rows, logits, (size_t)n_rows * (size_t)n_vocab * sizeof *logits);
-        events_put(
-            &r->events,
-            &(struct hold_event){
-                .kind = HOLD_LOGITS,
-                .logits = {.first = from, .n_rows = n_rows, .n_vocab = n_vocab, .rows = p.rows}});
-        r->o.logits_from = from + n_rows; /* should it be parked: not again */
+        stream_rows(r, p.rows, from, n_rows, logits, row);
     }
     seq_advance(s, m, p.n);
     uint64_t now = os_now_ns();
@@ -638,7 +653,7 @@ static int results(struct hold_request *r, struct step_part p, const float *logi
     if (n_rows == 0) n_rows = 1;
     if (!r->first_ns) r->first_ns = now;
     r->state = REQUEST_DECODE;
-    next_token(r, logits + (size_t)(n_rows - 1) * (size_t)n_vocab);
+    next_token(r, logits + (row + (size_t)n_rows - 1) * (size_t)m->info.n_vocab);
     return n_rows;
 }
 
@@ -669,11 +684,12 @@ static bool model_step(struct hold_model *m) {
     forbid_memory(true);
     const float *logits = model_forward(m->model, &batch, &e);
     forbid_memory(false);
+    size_t row = 0;
     measure(m, os_now_ns() - begin);
     for (int i = 0; i < st->n_parts; i++) {
         struct step_part p = st->part[i];
         if (!logits) fail(p.r, &e);
-        else logits += (size_t)results(p.r, p, logits) * (size_t)m->info.n_vocab;
+        else row += (size_t)results(p.r, p, logits, row);
     }
     return true;
 }

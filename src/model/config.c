@@ -213,6 +213,7 @@ bool config_read(struct config *c, const struct gguf *g, int n_ctx, struct arena
     c->n_ctx_train = read_int(&r, "context_length", REQUIRED);
     c->norm_eps = read_real(&r, "attention.layer_norm_rms_epsilon", 0);
     c->n_layer = read_int(&r, "block_count", REQUIRED) - read_int(&r, "nextn_predict_layers", 0);
+    c->pooling = read_int(&r, "pooling_type", 0);
     if (!r.ok) return false;
     if (c->n_layer < 1 || c->n_layer > LIMIT_LAYERS || c->n_embd < 1 || c->n_embd > LIMIT_DIM ||
         c->n_ctx_train < 1)

@@ -44,6 +44,7 @@ struct config {
     const char *arch;
     int n_layer, n_embd, n_vocab;
     int n_ctx_train, n_ctx;
+    int pooling; /* of embeddings, as GGUF counts: 0 none, 1 mean, 3 last */
     float norm_eps;
     float embd_scale, residual_scale, logit_scale; /* 1: none; logit_scale multiplies */
     float final_softcap;                           /* 0: none */

@@ -46,10 +46,14 @@ static void set_q_scale(struct model *m, const struct batch *batch) {
     }
 }
 
-static int rows_wanted(struct model *m, const struct batch *batch) {
+/* *head: some of them want logits. */
+static int rows_wanted(struct model *m, const struct batch *batch, bool *head) {
     int n = 0;
-    for (int r = 0; r < batch->n_rows; r++)
+    *head = false;
+    for (int r = 0; r < batch->n_rows; r++) {
         if (batch->want_logits[r]) m->rows[n++] = r;
+        *head |= batch->want_logits[r] == BATCH_LOGITS;
+    }
     return n;
 }
 
@@ -60,7 +64,8 @@ const float *model_forward(struct model *m, const struct batch *batch, struct er
         err_set(e, ERR_ARG, "a batch of %d rows, at most %d fit", batch->n_rows, m->n_ubatch);
         return NULL;
     }
-    int n_want = rows_wanted(m, batch);
+    bool wants_head;
+    int n_want = rows_wanted(m, batch, &wants_head);
     if (n_want > m->n_logits) {
         err_set(e, ERR_ARG, "%d rows want logits, at most %d fit", n_want, m->n_logits);
         return NULL;
@@ -84,6 +89,7 @@ const float *model_forward(struct model *m, const struct batch *batch, struct er
     if (n_want == 0) return m->logits;
     m->final.n_rows = n_want;
     b->norm(b, &m->x, m->rows, m->g.output_norm, c->norm_eps, &m->final);
+    if (!wants_head) return m->logits;
     const struct op_linear head = {
         .w = m->g.head, .out = m->logits, .out_ld = c->n_vocab, .scale = c->logit_scale};
     b->linear(b, &m->final, &head, 1);
@@ -92,6 +98,7 @@ const float *model_forward(struct model *m, const struct batch *batch, struct er
     return m->logits;
 }
 
-const float *model_hidden(const struct model *m) {
+const float *model_hidden(const struct model *m, int64_t *ld) {
+    *ld = m->final.ld;
     return m->final.x;
 }

@@ -116,6 +116,7 @@ static void fill_info(struct model *m, const struct gguf *g) {
                                   .n_vocab = c->n_vocab,
                                   .n_ctx_train = c->n_ctx_train,
                                   .n_ctx = c->n_ctx,
+                                  .pooling = c->pooling,
                                   .fingerprint = fingerprint(g, c)};
     for (uint64_t i = 0; i < gguf_n_tensors(g); i++) {
         m->info.n_params += tensor_count(&gguf_tensor_at(g, i)->t);

@@ -37,6 +37,7 @@ struct model_info {
     uint64_t weight_bytes;
     uint64_t kv_bytes_per_token; /* over all layers that grow with the context */
     uint64_t state_bytes;        /* recurrent, per sequence */
+    int pooling;                 /* see config.h */
     uint64_t fingerprint;        /* of weights' identity and arithmetic, for cache keys */
 };
 const struct model_info *model_info(const struct model *m);
@@ -54,7 +55,7 @@ const struct model_group *model_groups(const struct model *m, int *n);
  * batch->seqs[].kv, which must cover them. Returns the logits (rows that want them, in row order;
  * n_vocab each), valid until the next call, or NULL with e filled. */
 const float *model_forward(struct model *m, const struct batch *batch, struct err *e);
-/* Final normed hidden state of the same rows (n_embd each): embeddings, drafts. */
-const float *model_hidden(const struct model *m);
+/* Final normed hidden state of the same rows, (n_embd) each, *ld apart: embeddings, drafts. */
+const float *model_hidden(const struct model *m, int64_t *ld);
 
 #endif

@@ -57,6 +57,7 @@ struct weight {
 };
 
 /* ---- batch --------------------------------------------------------------------------------*/
+enum { BATCH_LOGITS = 1, BATCH_HIDDEN = 2 /* only what the head would read */ };
 struct batch_seq {
     int first, n; /* rows [first, first + n) of the batch, consecutive positions */
     int32_t pos;  /* of the first row */
@@ -66,7 +67,7 @@ struct batch_seq {
 struct batch {
     int n_rows;
     const int32_t *token;       /* (n_rows) */
-    const uint8_t *want_logits; /* (n_rows) */
+    const uint8_t *want_logits; /* (n_rows) 0, or one of the above */
     int n_seqs;
     const struct batch_seq *seqs;
 };

@@ -85,6 +85,7 @@ static json_t *capabilities(const struct hold_model_info *i) {
     json_t *list = json_pack("[s]", "completion");
     if (i->has_tools) json_array_append_new(list, json_string("tools"));
     if (i->fim_mid >= 0) json_array_append_new(list, json_string("insert"));
+    if (i->pooling != HOLD_POOL_NONE) json_array_append_new(list, json_string("embedding"));
     if (i->has_reasoning) json_array_append_new(list, json_string("thinking"));
     return list;
 }

@@ -13,7 +13,7 @@
 /* Each API is one row. The first table that has a path answers it; the metrics come last. */
 static const struct http_routes *const apis[] = {
     &openai_routes, &responses_routes, &anthropic_routes, &ollama_routes,
-    &llama_routes,  &native_routes,    &metrics_routes,
+    &embed_routes,  &llama_routes,     &native_routes,    &metrics_routes,
 };
 enum { N_APIS = sizeof apis / sizeof *apis };
 

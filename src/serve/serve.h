@@ -27,6 +27,6 @@ void serve_close(struct serve *s, double seconds);
 /* ---- the APIs' tables --------------------------------------------------------------------- */
 extern const struct http_routes openai_routes, llama_routes, native_routes, metrics_routes,
     metrics_open_routes; /* without a key */
-extern const struct http_routes anthropic_routes, responses_routes, ollama_routes;
+extern const struct http_routes anthropic_routes, responses_routes, ollama_routes, embed_routes;
 
 #endif

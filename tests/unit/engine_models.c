@@ -102,32 +102,35 @@ static void check_forks(const struct model_case *c, const json_t *sequence) {
     }
 }
 
-/* Streamed logits are the same bits from a cache of other requests and from none. */
-static void check_logits(const struct model_case *c, const json_t *sequence) {
+/* Streamed logits (or hidden states) are the same bits from a cache of other requests and from
+ * none. */
+static void check_rows(const struct model_case *c, const json_t *sequence, bool hidden) {
     int32_t ids[MAX];
     int n = read_ids(json_object_get(sequence, "tokens"), ids), from = n / 2;
-    size_t n_vocab = (size_t)hold_model_info(c->m)->n_vocab;
+    const struct hold_model_info *info = hold_model_info(c->m);
+    size_t n_cols = (size_t)(hidden ? info->n_embd : info->n_vocab);
     float *rows[2];
     for (int round = 0; round < 2; round++) {
         struct hold_request_options o = ids_request(ids, n, 0);
         struct hold_event ev;
         int next = from;
-        o.want_logits = true;
+        o.want_logits = !hidden;
+        o.want_hidden = hidden;
         o.logits_from = from;
         o.no_cache = round == 0;
-        rows[round] = malloc((size_t)n * n_vocab * sizeof(float));
+        rows[round] = malloc((size_t)n * n_cols * sizeof(float));
         struct hold_request *r = hold_request_submit(c->m, &o, NULL);
         while (hold_request_next(r, &ev, 60000) == 1) {
-            if (ev.kind != HOLD_LOGITS) continue;
+            if (ev.kind != (hidden ? HOLD_HIDDEN : HOLD_LOGITS)) continue;
             assert_int_equal(ev.logits.first, next);
-            memcpy(rows[round] + (size_t)(next - from) * n_vocab, ev.logits.rows,
-                   (size_t)ev.logits.n_rows * n_vocab * sizeof(float));
+            memcpy(rows[round] + (size_t)(next - from) * n_cols, ev.logits.rows,
+                   (size_t)ev.logits.n_rows * n_cols * sizeof(float));
             next += ev.logits.n_rows;
         }
         assert_int_equal(next, n);
         hold_request_free(r);
     }
-    assert_memory_equal(rows[0], rows[1], (size_t)(n - from) * n_vocab * sizeof(float));
+    assert_memory_equal(rows[0], rows[1], (size_t)(n - from) * n_cols * sizeof(float));
     free(rows[0]);
     free(rows[1]);
 }
@@ -171,7 +174,8 @@ static int run_dir(const char *dir) {
             if (open_case(&c, dir, c.name, n_ctx)) {
                 check_greedy(&c, s);
                 check_forks(&c, s);
-                check_logits(&c, s);
+                check_rows(&c, s, false);
+                check_rows(&c, s, true);
                 n++;
             }
             hold_engine_close(c.eng);

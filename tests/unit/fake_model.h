@@ -143,8 +143,9 @@ const struct model_group *model_groups(const struct model *m, int *n) {
     *n = m->n_groups;
     return m->group;
 }
-const float *model_hidden(const struct model *m) {
+const float *model_hidden(const struct model *m, int64_t *ld) {
     (void)m;
+    *ld = 0;
     return NULL;
 }
 
