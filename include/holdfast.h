@@ -329,6 +329,19 @@ struct hold_miss {
 /* false: not looked up yet. Any thread. */
 bool hold_request_explain(const struct hold_request *r, struct hold_miss *out);
 
+/* ---- disk cache --------------------------------------------------------------------------- */
+struct hold_cache_file {
+    const char *path;
+    uint64_t bytes, n_pages, n_entries; /* pages of K/V; entries of the ledger */
+    uint64_t n_unusable;                /* bytes behind a damaged place or a torn end */
+    int64_t created;                    /* seconds since 1970 */
+};
+/* Calls fn with each file of a cache folder, oldest first. Needs no engine. */
+bool hold_cache_list(const char *dir, void (*fn)(void *ctx, const struct hold_cache_file *f),
+                     void *ctx, struct hold_error *e);
+/* Removes the files; *bytes is what they had. Running servers go on without them. */
+bool hold_cache_clear(const char *dir, uint64_t *bytes, struct hold_error *e);
+
 /* ---- numbers ------------------------------------------------------------------------------ */
 struct hold_stats {
     size_t size;                            /* set by the caller */

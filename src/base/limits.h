@@ -23,6 +23,9 @@ enum {
     LIMIT_HEADS = 1024,
     LIMIT_HEAD_DIM = 1024,
 
+    /* disk cache */
+    LIMIT_CACHE_RECORD = 1 << 30, /* bytes of one record's parts */
+
     /* text */
     LIMIT_PROMPT_BYTES = 64 << 20,
     LIMIT_TEMPLATE_BYTES = 1 << 20,

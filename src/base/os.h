@@ -27,5 +27,6 @@ uint64_t os_memory_total(void); /* bytes, the cgroup's limit included */
 uint64_t os_memory_available(void);
 uint64_t os_memory_resident(void); /* of this process */
 void os_pin_thread(int core);
+void os_background_thread(void); /* the calling thread gives way to the others */
 
 #endif

@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -123,4 +125,8 @@ void os_pin_thread(int core) {
     CPU_ZERO(&set);
     CPU_SET((size_t)core, &set);
     sched_setaffinity(0, sizeof set, &set);
+}
+
+void os_background_thread(void) {
+    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
 }

@@ -1,6 +1,7 @@
 /* macOS: mmap, clocks, sysctl. The same doors as os_linux.c. */
 #include "base/os.h"
 
+#include <pthread.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <mach/mach.h>
@@ -85,4 +86,8 @@ uint64_t os_memory_resident(void) {
 
 void os_pin_thread(int core) {
     (void)core;
+}
+
+void os_background_thread(void) {
+    pthread_set_qos_class_self_np(QOS_CLASS_UTILITY, 0);
 }

@@ -199,6 +199,12 @@ struct page *prefix_page(const struct prefix_node *n) {
 uint64_t prefix_hash(const struct prefix_node *n) {
     return n->hash;
 }
+uint64_t prefix_hash_next(uint64_t parent, const int32_t *token, int n) {
+    return XXH3_64bits_withSeed(token, (size_t)n * sizeof *token, parent);
+}
+const struct prefix_key *prefix_tree_key(const struct prefix_tree *t) {
+    return &t->key;
+}
 
 /* ---- looking up --------------------------------------------------------------------------- */
 void prefix_match(struct prefix_tree *t, const int32_t *token, int n, struct prefix_path *out) {
@@ -311,7 +317,7 @@ struct prefix_node *prefix_add(struct prefix_node *at, const int32_t *token, int
     f->pos = at->pos + at->n;
     f->n = n;
     memcpy(f->token, token, (size_t)n * sizeof *token);
-    f->hash = XXH3_64bits_withSeed(token, (size_t)n * sizeof *token, at->hash);
+    f->hash = prefix_hash_next(at->hash, token, n);
     page_ref(f->page);
     at->child = f;
     drop_shorter(at, f);

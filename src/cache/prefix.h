@@ -48,6 +48,9 @@ struct prefix_node *prefix_root(struct prefix_tree *t);
 struct prefix_node *prefix_parent(struct prefix_node *n);
 struct page *prefix_page(const struct prefix_node *n); /* NULL for the root */
 uint64_t prefix_hash(const struct prefix_node *n);     /* of key and all tokens up to here */
+/* The hash of a node with these tokens below one with hash `parent`. */
+uint64_t prefix_hash_next(uint64_t parent, const int32_t *token, int n);
+const struct prefix_key *prefix_tree_key(const struct prefix_tree *t);
 
 /* A sequence that stands on a node holds it: neither it nor its ancestors are evicted. */
 void prefix_hold(struct prefix_node *n);

@@ -12,9 +12,9 @@
 
 /* ORDER VERB */
 const struct verb *const cmd_verbs[] = {
-    &verb_run,      &verb_serve,    &verb_ps,       &verb_stop,  &verb_connect,
-    &verb_grammar,  &verb_show,     &verb_eval,     &verb_bench, &verb_synth,
-    &verb_quantize, &verb_template, &verb_tokenize,
+    &verb_run,     &verb_serve,    &verb_ps,       &verb_stop,     &verb_cache,
+    &verb_connect, &verb_grammar,  &verb_show,     &verb_eval,     &verb_bench,
+    &verb_synth,   &verb_quantize, &verb_template, &verb_tokenize,
 };
 const int cmd_n_verbs = (int)(sizeof cmd_verbs / sizeof *cmd_verbs);
 
@@ -263,6 +263,12 @@ void cmd_models_dir(char *path, size_t size) {
     const char *dir = getenv("HOLDFAST_MODELS"), *home = getenv("HOME");
     if (dir && *dir) snprintf(path, size, "%s", dir);
     else snprintf(path, size, "%s/.local/share/holdfast/models", home ? home : "");
+}
+
+void cmd_cache_dir(char *path, size_t size) {
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (cache && *cache) snprintf(path, size, "%s/holdfast", cache);
+    else snprintf(path, size, "%s/.cache/holdfast", home ? home : "");
 }
 
 bool cmd_model_path(const char *name, char *path, size_t size, struct err *e) {

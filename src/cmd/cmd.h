@@ -43,8 +43,9 @@ struct verb {
 /* ORDER VERB: one row per verb in cmd.c, defined in cmd/NAME.c */
 extern const struct verb *const cmd_verbs[];
 extern const int cmd_n_verbs;
-extern const struct verb verb_bench, verb_connect, verb_eval, verb_grammar, verb_ps, verb_quantize,
-    verb_run, verb_serve, verb_show, verb_stop, verb_synth, verb_template, verb_tokenize;
+extern const struct verb verb_bench, verb_cache, verb_connect, verb_eval, verb_grammar, verb_ps,
+    verb_quantize, verb_run, verb_serve, verb_show, verb_stop, verb_synth, verb_template,
+    verb_tokenize;
 
 int cmd_main(int argc, char **argv);
 
@@ -61,6 +62,8 @@ int cmd_fail(const char *verb, const struct err *e);
 bool cmd_model_path(const char *name, char *path, size_t size, struct err *e);
 /* $HOLDFAST_MODELS, else ~/.local/share/holdfast/models */
 void cmd_models_dir(char *path, size_t size);
+/* $XDG_CACHE_HOME/holdfast, else ~/.cache/holdfast */
+void cmd_cache_dir(char *path, size_t size);
 
 /* Reads a whole file, or stdin for "-", at most max bytes; the caller frees with buf_free. */
 struct buf;

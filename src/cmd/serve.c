@@ -20,6 +20,7 @@ struct serve_flags {
     struct config c;
     struct opt_list models, allow_hosts, allow_origins;
     const char *config_file, *alias;
+    char cache_dir[4096];
     double grace;
     bool quiet;
 };
@@ -57,6 +58,10 @@ static const struct opt options[] = {
      "weights of all models and the K/V cache together (0: all of the machine's)"},
     {"--kv-memory", "GIB", OPT_REAL, FIELD(c.kv_gib),
      "of it the K/V cache (0: a third, or half of what is free)"},
+    {"--disk-cache", "DIR", OPT_STR, FIELD(c.disk_dir),
+     "keep conversations there over restarts ($XDG_CACHE_HOME/holdfast, else ~/.cache/holdfast)"},
+    {"--disk-cache-size", "GIB", OPT_REAL, FIELD(c.disk_gib), "most it takes there (10)"},
+    {"--no-disk-cache", NULL, OPT_FLAG, FIELD(c.no_disk_cache), "keep nothing on disk"},
     {"--idle", "SECONDS", OPT_REAL, FIELD(c.base.idle_seconds),
      "unload a model on demand after this long without a request (3600; 0: never)"},
     {"--prefill-share", "X", OPT_REAL, FIELD(c.prefill_share),
@@ -184,6 +189,7 @@ static bool in_range(const struct config *c, struct err *e) {
 static void init(struct serve_flags *f) {
     *f = (struct serve_flags){.grace = GRACE_SECONDS};
     config_init(&f->c);
+    cmd_cache_dir(f->cache_dir, sizeof f->cache_dir);
 }
 
 /* Flags are parsed twice: to find the file, and over what the file says. */
@@ -203,6 +209,7 @@ static bool read_settings(struct serve_flags *f, int argc, char **argv, int *cod
     copy_list(f->c.allow_origins, &f->allow_origins);
     ok = ok &&
          (!file || f->models.n || config_parse(&f->c, CONFIG_MODELS, buf_view(&text), path, &e));
+    if (!f->c.disk_dir) f->c.disk_dir = f->cache_dir;
     ok = ok && add_models(f, &e) && in_range(&f->c, &e);
     buf_free(&text);
     if (!ok) *code = cmd_fail("serve", &e);
@@ -251,6 +258,7 @@ static int run(int argc, char **argv) {
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before any thread starts */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of the write */
     signal(SIGBUS, on_bus);
     log_quiet = f.quiet;
     log_sink(log_line, NULL);

@@ -3,6 +3,7 @@
 #include "engine/engine.h"
 #include "base/log.h"
 #include "base/os.h"
+#include "engine/store.h"
 
 #include <string.h>
 
@@ -180,6 +181,7 @@ static bool start(struct hold_engine *eng, struct err *e) {
     eng->prefix = eng->pool ? prefix_new(eng->pool, eng->page_len, e) : NULL;
     eng->ledger = ledger_new(LEDGER_BYTES, e);
     if (!eng->prefix || !eng->ledger) return false;
+    store_open(eng);
     if (pthread_create(&eng->thread, NULL, engine_main, &boot) != 0)
         return err_set(e, ERR_IO, "cannot start the engine's thread");
     pthread_mutex_lock(&eng->lock);
@@ -193,6 +195,7 @@ static bool start(struct hold_engine *eng, struct err *e) {
 
 static void engine_free(struct hold_engine *eng) {
     if (eng->backend) eng->backend->close(eng->backend);
+    disk_close(eng->disk);
     prefix_free(eng->prefix);
     ledger_free(eng->ledger);
     if (eng->pool) pages_close(eng->pool);
@@ -266,6 +269,12 @@ void hold_engine_stats(const struct hold_engine *engine, struct hold_stats *out)
     pthread_mutex_lock(&eng->lock);
     for (const struct hold_model *m = eng->models; m; m = m->next) add_stats(&sum, &m->published);
     pthread_mutex_unlock(&eng->lock);
+    if (eng->disk) {
+        struct disk_stats disk;
+        disk_stats(eng->disk, &disk);
+        sum.disk_bytes = disk.bytes;
+        sum.disk_queue_bytes = disk.queue_bytes;
+    }
     stats_out(out, &sum);
 }
 

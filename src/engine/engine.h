@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "base/mem.h"
+#include "cache/disk.h"
 #include "cache/prefix.h"
 #include "engine/events.h"
 #include "engine/ledger.h"
@@ -38,6 +39,7 @@ struct hold_engine {
     struct pages *pool;
     struct prefix *prefix;
     struct ledger *ledger; /* shared */
+    struct disk *disk;     /* or NULL */
     int page_len;
     struct hold_model *models;
     uint64_t n_requests; /* also the id of the last one */
@@ -84,6 +86,7 @@ struct hold_model {
 enum request_state {
     REQUEST_WAITING,
     REQUEST_PARKED, /* waits again, after its pages were taken */
+    REQUEST_FETCH,  /* its pages come from the disk */
     REQUEST_PREFILL,
     REQUEST_DECODE,
     REQUEST_ENDED

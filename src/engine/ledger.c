@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <xxhash.h>
 
 enum { BUCKETS = 4096 };
 
@@ -23,6 +24,7 @@ struct entry {
 
 struct ledger {
     pthread_mutex_t lock;
+    struct disk *disk; /* or NULL */
     size_t bytes, max_bytes;
     struct use ring; /* next: used last */
     struct entry *bucket[BUCKETS];
@@ -86,21 +88,34 @@ static struct entry *find(struct ledger *l, uint64_t key) {
     return n;
 }
 
-void ledger_add(struct ledger *l, uint64_t scope, const char *call_id,
-                const struct ledger_piece *p) {
+struct stored { /* of an entry on the disk: the first part; the second is as in memory */
+    uint64_t key, text_len, from, to, n;
+};
+
+static void store(struct disk *d, struct entry *n) {
+    struct stored h = {n->key, n->text_len, n->from, n->to, n->n};
+    size_t bytes = n->n * sizeof *n->token + n->text_len;
+    struct disk_item item = {.kind = SEGMENT_LEDGER,
+                             .hash = XXH3_64bits_withSeed(n->token, bytes, n->key),
+                             .n_parts = 2,
+                             .part = {{&h, sizeof h}, {n->token, bytes}}};
+    disk_put(d, &item); /* when the queue is full it is lost to a restart, and nothing else */
+}
+
+/* Adds under a key; the entry, or NULL: it is too large, or there is no memory. */
+static struct entry *add(struct ledger *l, uint64_t key, const struct ledger_piece *p) {
     size_t bytes = sizeof(struct entry) + p->n * sizeof *p->token + p->text.len;
-    if (p->n == 0 || bytes > l->max_bytes / 4) return;
+    if (p->n == 0 || bytes > l->max_bytes / 4) return NULL;
     struct entry *n = mem_alloc(bytes);
-    if (!n) return;
+    if (!n) return NULL;
     *n = (struct entry){.bytes = bytes,
-                        .key = key_of(scope, call_id ? str_of(call_id) : p->text, call_id),
+                        .key = key,
                         .text_len = p->text.len,
                         .from = p->from,
                         .to = p->to,
                         .n = p->n};
     memcpy(n->token, p->token, p->n * sizeof *p->token);
     memcpy(entry_text(n), p->text.p, p->text.len);
-    pthread_mutex_lock(&l->lock);
     struct entry *old = find(l, n->key);
     if (old) drop(l, old);
     while (l->bytes + bytes > l->max_bytes) drop(l, (struct entry *)l->ring.prev);
@@ -108,7 +123,34 @@ void ledger_add(struct ledger *l, uint64_t scope, const char *call_id,
     l->bucket[n->key % BUCKETS] = n;
     l->bytes += bytes;
     use_now(l, n);
+    return n;
+}
+
+void ledger_add(struct ledger *l, uint64_t scope, const char *call_id,
+                const struct ledger_piece *p) {
+    pthread_mutex_lock(&l->lock);
+    struct entry *n = add(l, key_of(scope, call_id ? str_of(call_id) : p->text, call_id), p);
+    if (n && l->disk) store(l->disk, n);
     pthread_mutex_unlock(&l->lock);
+}
+
+/* ---- the disk ----------------------------------------------------------------------------- */
+static void restore(void *ctx, const struct disk_item *item) {
+    struct ledger *l = ctx;
+    struct stored h;
+    size_t rest = item->n_parts == 2 ? item->part[1].bytes : 0;
+    if (item->n_parts != 2 || item->part[0].bytes != sizeof h) return;
+    memcpy(&h, item->part[0].data, sizeof h);
+    if (h.n > rest / sizeof(int32_t) || h.text_len != rest - h.n * sizeof(int32_t)) return;
+    if (h.from > h.to || h.to > h.text_len) return;
+    const char *text = (const char *)item->part[1].data + h.n * sizeof(int32_t);
+    add(l, h.key,
+        &(struct ledger_piece){{text, h.text_len}, h.from, h.to, item->part[1].data, h.n});
+}
+
+void ledger_keep_on(struct ledger *l, struct disk *d) {
+    disk_each(d, SEGMENT_LEDGER, restore, l);
+    l->disk = d;
 }
 
 /* ---- looking up --------------------------------------------------------------------------- */

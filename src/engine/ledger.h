@@ -7,11 +7,15 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "cache/disk.h"
 #include "text/vocab.h"
 
 struct ledger;
 struct ledger *ledger_new(size_t max_bytes, struct err *e);
 void ledger_free(struct ledger *l);
+/* Takes over what the disk has of it; from then on everything that is added is stored there. d must
+ * outlive the last ledger_add. */
+void ledger_keep_on(struct ledger *l, struct disk *d);
 
 /* A piece of an answer: bytes [from, to) of text are exactly these tokens; what stands before and
  * behind shares tokens with markup. */

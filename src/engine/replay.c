@@ -60,6 +60,13 @@ static bool find_call(struct joiner *j, const json_t *message, struct str text,
     return found;
 }
 
+/* What comes from the disk may be another vocabulary's. */
+static bool in_vocab(const struct joiner *j, const struct ledger_piece *hit) {
+    for (size_t i = 0; i < hit->n; i++)
+        if (hit->token[i] < 0 || hit->token[i] >= vocab_size(j->x->vocab)) return false;
+    return true;
+}
+
 /* core: the text of the span without white space at its ends. */
 static bool find(struct joiner *j, const struct chat_span *s, struct str core,
                  struct ledger_piece *hit) {
@@ -99,7 +106,7 @@ bool replay_tokenize(const struct replay *x, const struct chat_rendering *r, str
         struct str before = {text.p, (size_t)(core.p - text.p)};
         struct str behind = {core.p + core.len, text.len - before.len - core.len};
         struct ledger_piece hit;
-        bool found = find(&j, s, core, &hit);
+        bool found = find(&j, s, core, &hit) && in_vocab(&j, &hit);
         if (found && x->space_prefix) /* no text may begin here */
             found = hit.to == hit.text.len && behind.len == 0 && special_follows(r, i);
         ok = found ? take(&j, before, &hit, behind) : add(&j, text, s->special);

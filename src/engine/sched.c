@@ -5,6 +5,7 @@
  * what was evicted meanwhile, to the same bits. So the highest rank always goes on. */
 #include "engine/engine.h"
 #include "base/os.h"
+#include "engine/store.h"
 
 #include <assert.h>
 #include <string.h>
@@ -121,7 +122,7 @@ static double ms(uint64_t from, uint64_t to) {
 
 /* Takes the request out of everything; its last event has been put. */
 static void end(struct hold_request *r, bool keep) {
-    bool ran = r->state == REQUEST_PREFILL || r->state == REQUEST_DECODE;
+    bool ran = r->state != REQUEST_WAITING && r->state != REQUEST_PARKED;
     if (keep && ran) seq_share_tail(&r->seq, r->model);
     if (ran) leave_active(r);
     else leave_line(r);
@@ -291,6 +292,7 @@ static void start(struct hold_request *r) {
     r->state = REQUEST_PREFILL;
     m->key.tenant = r->tenant;
     if (!r->o.no_cache) seq_adopt(&r->seq, m, reuse_limit(r), &path);
+    if (store_fetch(&r->seq, m, reuse_limit(r))) r->state = REQUEST_FETCH;
     if (again) return;
     struct err e = {0};
     if (r->grammar && !(r->seq.grammar = grammar_start(r->grammar, m->grammar_vocab, &e))) {
@@ -306,7 +308,27 @@ static void start(struct hold_request *r) {
     m->stats.n_cached_tokens += (uint64_t)r->n_cached;
     explain(r, &path);
     progress(r, now);
-    if (r->seq.n_past == r->seq.n) finish(r, HOLD_FINISH_LENGTH);
+    if (r->seq.n_past == r->seq.n && !r->seq.fetching) finish(r, HOLD_FINISH_LENGTH);
+}
+
+/* Pages that have come from the disk; then the next ones, or what is left is computed. */
+static void take_fetched(struct hold_request *r, void *ctx) {
+    struct seq *s = &r->seq;
+    (void)ctx;
+    if (r->state != REQUEST_FETCH || !atomic_load(&s->fetch.done)) return;
+    int before = s->n_past;
+    bool more = store_take(s, r->model) && store_fetch(s, r->model, reuse_limit(r));
+    if (!r->first_ns) {
+        r->n_cached += s->n_past - before;
+        r->model->stats.n_cached_tokens += (uint64_t)(s->n_past - before);
+        pthread_mutex_lock(&r->miss_lock);
+        r->miss.n_cached = r->n_cached;
+        pthread_mutex_unlock(&r->miss_lock);
+    }
+    progress(r, os_now_ns());
+    if (more) return;
+    r->state = REQUEST_PREFILL;
+    if (s->n_past == s->n) finish(r, HOLD_FINISH_LENGTH);
 }
 
 static void admit(struct hold_model *m) {
@@ -675,6 +697,7 @@ static bool model_step(struct hold_model *m) {
     struct err e = {0};
     uint64_t begin = os_now_ns();
     admit(m);
+    each_request(m, take_fetched, NULL);
     plan(m, begin);
     if (st->n_parts == 0) return false;
     cover(m);

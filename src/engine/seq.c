@@ -4,6 +4,7 @@
  * either: whoever continues behind a partial match works on a copy. */
 #include "engine/seq.h"
 #include "engine/engine.h"
+#include "engine/store.h"
 
 #include <assert.h>
 #include <string.h>
@@ -163,6 +164,16 @@ void seq_adopt(struct seq *s, struct hold_model *m, int limit, struct prefix_pat
     }
     prefix_release(pinned);
     s->tree = tree;
+    s->n_stored = 0;
+    s->stored_hash = prefix_hash(prefix_root(tree));
+}
+
+void seq_drop_partial(struct seq *s, struct hold_model *m) {
+    assert(!m->windowed);
+    struct seq_table *t = &s->table[0];
+    table_drop(t, m->eng, s->n_shared, t->n);
+    t->n = s->n_shared;
+    s->n_past = s->n_shared * m->eng->page_len;
 }
 
 void seq_catch_up(struct seq *s, struct hold_model *m, int limit) {
@@ -196,6 +207,7 @@ static void drop_left(struct seq *s, struct hold_model *m) {
 
 void seq_advance(struct seq *s, struct hold_model *m, int n) {
     int page_len = m->eng->page_len;
+    int before = s->n_shared;
     s->n_past += n;
     while (s->tree && s->n_past >= (s->n_shared + 1) * page_len) {
         struct page **page = &s->table[0].page[s->n_shared];
@@ -205,6 +217,7 @@ void seq_advance(struct seq *s, struct hold_model *m, int n) {
         s->table[0].data[s->n_shared] = (*page)->data;
         stand_on(s, node, s->n_shared + 1);
     }
+    store_pages(s, m, s->n_shared - before + 1);
     drop_left(s, m);
 }
 
@@ -241,6 +254,7 @@ void seq_share_tail(struct seq *s, struct hold_model *m) {
 }
 
 void seq_leave(struct seq *s, struct hold_model *m) {
+    store_wait(s, m);
     for (int g = 0; g < m->n_groups; g++) {
         table_drop(&s->table[g], m->eng, s->table[g].first, s->table[g].n);
         s->table[g].first = s->table[g].n = 0;
@@ -248,5 +262,5 @@ void seq_leave(struct seq *s, struct hold_model *m) {
     if (s->node) prefix_release(s->node);
     s->node = NULL;
     s->tree = NULL;
-    s->n_shared = s->n_past = 0;
+    s->n_shared = s->n_past = s->n_stored = 0;
 }

@@ -4,6 +4,7 @@
 #ifndef HOLDFAST_ENGINE_SEQ_H
 #define HOLDFAST_ENGINE_SEQ_H
 
+#include "cache/disk.h"
 #include "cache/pages.h"
 #include "cache/prefix.h"
 #include "model/model.h"
@@ -28,6 +29,10 @@ struct seq {
     struct prefix_tree *tree; /* NULL: not cached */
     struct prefix_node *node; /* held; deepest full page in the tree */
     int n_shared;             /* depth of node in pages */
+    int n_stored;             /* pages that the disk has been offered, and the hash of their end */
+    uint64_t stored_hash;
+    struct disk_fetch fetch; /* pages on their way from the disk: store.c */
+    bool fetching;
     struct sampler *sampler;
     struct grammar_state *grammar;
 };
@@ -42,6 +47,8 @@ bool seq_cover(struct seq *s, struct hold_model *m, int n);
 void seq_advance(struct seq *s, struct hold_model *m, int n);
 /* Further pages that another sequence has put into the tree meanwhile. */
 void seq_catch_up(struct seq *s, struct hold_model *m, int limit);
+/* Gives up what stands behind the last full page; not for models with windows. */
+void seq_drop_partial(struct seq *s, struct hold_model *m);
 /* Puts the last, partial page into the tree as well, with a mark where the model needs one. */
 void seq_share_tail(struct seq *s, struct hold_model *m);
 /* Gives all pages back (what is in the tree stays there). */

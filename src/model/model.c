@@ -87,18 +87,36 @@ static uint64_t mix(uint64_t h, uint64_t v) {
     return (h ^ v) * 0x9E3779B97F4A7C15u ^ (h >> 31);
 }
 
-/* What a cached page depends on: metadata, tensor layout, a sample of every tensor's bytes, and
- * the version of our arithmetic. */
+/* The numbers of the file's metadata: sizes, rope, eps and whatever else config.c reads. */
+static uint64_t mix_numbers(uint64_t h, const struct gguf *g) {
+    for (uint64_t i = 0; i < gguf_n_kv(g); i++) {
+        const struct gguf_kv *kv = gguf_kv_at(g, i);
+        enum gguf_kind kind = kv->kind == GGUF_ARR ? kv->elem : kv->kind;
+        if (kind == GGUF_STR || kind == GGUF_ARR || kv->count > LIMIT_LAYERS) continue;
+        h = mix(h, str_hash(kv->key));
+        for (uint64_t k = 0; k < kv->count; k++) {
+            double v = gguf_arr_real(kv, k);
+            h = mix(h, str_hash((struct str){(const char *)&v, sizeof v}));
+        }
+    }
+    return h;
+}
+
+/* What a cached page depends on: metadata, tensor layout, samples of every tensor's bytes, and
+ * the version of our arithmetic. Caches on disk outlive the file, so it must know it again. */
 static uint64_t fingerprint(const struct gguf *g, const struct config *c) {
-    enum { ARITHMETIC_VERSION = 2, SAMPLE = 64 };
+    enum { ARITHMETIC_VERSION = 2, SAMPLE = 64, N_SAMPLES = 4 };
     uint64_t h = mix(ARITHMETIC_VERSION, str_hash(str_of(c->arch)));
+    h = mix_numbers(mix(h, gguf_file_bytes(g)), g);
     for (uint64_t i = 0; i < gguf_n_tensors(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
         uint64_t n = t->bytes < SAMPLE ? t->bytes : SAMPLE;
-        const char *middle = (const char *)t->t.data + (t->bytes - n) / 2;
         h = mix(h, str_hash(str_of(t->name)));
         h = mix(h, (uint64_t)t->t.type << 56 ^ t->bytes);
-        h = mix(h, str_hash((struct str){middle, n}));
+        for (uint64_t k = 1; k <= N_SAMPLES; k++) {
+            const char *at = (const char *)t->t.data + (t->bytes - n) / (N_SAMPLES + 1) * k;
+            h = mix(h, str_hash((struct str){at, n}));
+        }
     }
     return h;
 }

@@ -78,6 +78,7 @@ def environment(**more):
         (TMP / name).mkdir(mode=0o700, exist_ok=True)
     env = dict(os.environ, HOME=str(TMP / "home"), XDG_RUNTIME_DIR=str(TMP / "run"), HOLDFAST_MODELS=str(MODELS))
     env.pop("XDG_CONFIG_HOME", None)
+    env.pop("XDG_CACHE_HOME", None)
     return env | more
 
 
