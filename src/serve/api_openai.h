@@ -9,7 +9,6 @@
 struct openai_want {
     bool usage;    /* stream_options.include_usage */
     bool logprobs; /* and, for completions, how they look */
-    bool timings;  /* timings_per_token */
     bool echo;
     char *prompt; /* to be echoed; owned */
 };

@@ -32,25 +32,42 @@ bool openai_format(struct ask *k, const json_t *f, const char *param, struct htt
     return ask_grammar(k, HOLD_GRAMMAR_SCHEMA, inner, e);
 }
 
+/* A grammar text that begins so is in Lark's notation, as llama-server's users write it. */
+static bool is_lark(const json_t *v) {
+    return str_starts((struct str){json_string_value(v), json_string_length(v)},
+                      STR("%llguidance"));
+}
+
+static bool lark(struct ask *k, const json_t *v, struct http_error *e) {
+    const char *rest = strchr(json_string_value(v), '\n'); /* behind the line that says so */
+    json_t *text = json_string(rest ? rest : "");
+    bool ok = ask_grammar(k, HOLD_GRAMMAR_LARK, text, e);
+    json_decref(text);
+    return ok;
+}
+
+/* llama-server's names, vLLM's old ones, and its new ones inside of structured_outputs. */
 static bool structure(struct ask *k, const json_t *body, struct http_error *e) {
     static const struct {
-        const char *name;
+        const char *name, *inside;
         enum hold_grammar kind;
     } fields[] = {
-        {"grammar", HOLD_GRAMMAR_GBNF},        {"json_schema", HOLD_GRAMMAR_SCHEMA},
-        {"guided_grammar", HOLD_GRAMMAR_GBNF}, {"guided_json", HOLD_GRAMMAR_SCHEMA},
-        {"guided_regex", HOLD_GRAMMAR_REGEX},  {"guided_choice", HOLD_GRAMMAR_CHOICES},
-        {"regex", HOLD_GRAMMAR_REGEX},         {"choices", HOLD_GRAMMAR_CHOICES},
+        {"grammar", "grammar", HOLD_GRAMMAR_GBNF},   {"json_schema", "json", HOLD_GRAMMAR_SCHEMA},
+        {"guided_grammar", NULL, HOLD_GRAMMAR_GBNF}, {"guided_json", NULL, HOLD_GRAMMAR_SCHEMA},
+        {"guided_regex", NULL, HOLD_GRAMMAR_REGEX},  {"guided_choice", NULL, HOLD_GRAMMAR_CHOICES},
+        {"regex", "regex", HOLD_GRAMMAR_REGEX},      {"choices", "choice", HOLD_GRAMMAR_CHOICES},
     };
+    const json_t *outputs = json_object_get(body, "structured_outputs");
     if (!openai_format(k, json_object_get(body, "response_format"), "response_format", e))
         return false;
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         const json_t *v = json_object_get(body, fields[i].name);
+        if (!v && fields[i].inside) v = json_object_get(outputs, fields[i].inside);
         if (!v || json_is_null(v) || text_is(v, "")) continue;
-        if (!ask_grammar(k, fields[i].kind, v, e)) {
-            if (!e->param) e->param = fields[i].name;
-            return false;
-        }
+        bool by_lark = fields[i].kind == HOLD_GRAMMAR_GBNF && is_lark(v);
+        if (by_lark ? lark(k, v, e) : ask_grammar(k, fields[i].kind, v, e)) continue;
+        if (!e->param) e->param = fields[i].name;
+        return false;
     }
     return true;
 }
@@ -90,7 +107,6 @@ static bool stream_options(const json_t *body, struct openai_want *want, struct 
     if (o && !json_is_null(o) && !json_is_object(o))
         return ask_refuse(e, 400, "stream_options", "'stream_options': expected an object");
     want->usage = json_is_true(json_object_get(o, "include_usage"));
-    want->timings = json_is_true(json_object_get(body, "timings_per_token"));
     return true;
 }
 
@@ -276,6 +292,8 @@ bool openai_text_ask(struct ask *k, struct models *m, const json_t *body, struct
         return false;
     if (want->echo && k->is_text) want->prompt = mem_strndup(k->text.p, k->text.len);
     if (!json_is_string(suffix) || !json_string_length(suffix)) return true;
+    if (!k->is_text)
+        return ask_refuse(e, 400, "suffix", "'suffix' goes with a prompt that is text");
     return openai_fim(k, k->text,
                       (struct str){json_string_value(suffix), json_string_length(suffix)}, e);
 }

@@ -249,7 +249,8 @@ static bool bias_pair(struct ask *a, struct hold_bias *list, const json_t *pair,
     float bias;
     if (json_array_size(pair) != 2 || !bias_value(json_array_get(pair, 1), &bias) ||
         !(json_is_integer(what) || json_is_string(what)))
-        return ask_refuse(e, 400, "logit_bias", "expected [token or text, bias or false]");
+        return ask_refuse(e, 400, "logit_bias",
+                          "'logit_bias': expected [token or text, bias or false]");
     return add_bias(a, list, LIMIT_BIASES, json_string_value(what), json_integer_value(what), bias,
                     e);
 }
@@ -280,7 +281,8 @@ bool ask_bias(struct ask *a, const json_t *bias, struct http_error *e) {
 bool ask_grammar(struct ask *a, enum hold_grammar kind, const json_t *value, struct http_error *e) {
     if (a->o.grammar_kind != HOLD_GRAMMAR_NONE)
         return ask_refuse(e, 400, NULL, "a request takes one grammar, schema or format");
-    bool is_text = kind == HOLD_GRAMMAR_GBNF || kind == HOLD_GRAMMAR_REGEX;
+    bool is_text =
+        kind == HOLD_GRAMMAR_GBNF || kind == HOLD_GRAMMAR_REGEX || kind == HOLD_GRAMMAR_LARK;
     a->o.grammar = is_text ? plain_text(a, value, "grammar", e) : ask_json(a, value);
     if (!a->o.grammar) return is_text ? false : no_memory(e);
     a->o.grammar_kind = kind;

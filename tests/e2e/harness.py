@@ -54,7 +54,8 @@ def slow_model():
 
 
 def thinking_template():
-    """A template that has reasoning and calls, and shows both of earlier turns."""
+    """A template that has reasoning and calls, and shows both of earlier turns; with variables of
+    its own (tone, open_thinking)."""
     path = TMP / "thinking.jinja"
     path.write_text("""{%- if tools %}<|im_start|>system
 {% for t in tools %}{{ t | tojson }}
@@ -68,8 +69,9 @@ def thinking_template():
 <tool_call>
 {"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}
 </tool_call>{% endfor %}<|im_end|>
-{% endfor %}{%- if add_generation_prompt %}<|im_start|>assistant
-{% endif %}""")
+{% endfor %}{%- if tone %}tone: {{ tone }}{% endif %}{%- if add_generation_prompt %}<|im_start|>assistant
+{% if open_thinking %}<think>
+{% endif %}{% endif %}""")
     return str(path)
 
 
