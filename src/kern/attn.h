@@ -25,13 +25,17 @@
 #include "kern/kern.h"
 
 enum attn_type { ATTN_F32, ATTN_F16, ATTN_Q8_0, ATTN_Q4_0, ATTN_TYPES }; /* ORDER KV: ops.h */
-enum { ATTN_UNIT = 64, ATTN_COLS = 32, ATTN_SHARE = 4, ATTN_MAX_DIM = 1024 };
+enum { ATTN_UNIT = 64, ATTN_COLS = 32, ATTN_MAX_DIM = 1024 };
 
 static inline int attn_pad16(int dim) {
     return (dim + 15) & ~15;
 }
 static inline int attn_pad32(int dim) {
     return (dim + 31) & ~31;
+}
+/* How many of the remaining columns a kernel takes at once: `most`, 4, 3, 2 or 1. */
+static inline int attn_next_cols(int rest, int most) {
+    return rest >= most ? most : rest >= 4 ? 4 : rest;
 }
 static inline bool attn_quantized(enum attn_type t) {
     return t >= ATTN_Q8_0;

@@ -4,6 +4,8 @@
 #include "kern/simd.h"
 
 #if defined(__AVX2__)
+enum { COLS_AT_ONCE = 4 };
+
 static inline __m256i load(const void *p) {
     return _mm256_loadu_si256((const __m256i *)p);
 }
@@ -22,7 +24,7 @@ static inline __m256i spread(const void *p) {
 static ALWAYS_INLINE void dot_tile_q8(const uint8_t *k, const int8_t *const *q, int32_t *const *out,
                                       const int C) {
     const __m256i ones = _mm256_set1_epi16(1);
-    __m256i acc[2 * ATTN_SHARE];
+    __m256i acc[2 * COLS_AT_ONCE];
     UNROLL for (int i = 0; i < 2 * C; i++) acc[i] = _mm256_setzero_si256();
     UNROLL for (int quad = 0; quad < 8; quad++) {
         __m256i a = load(k + quad * 64), b = load(k + quad * 64 + 32);
@@ -48,7 +50,7 @@ static ALWAYS_INLINE void dot_tile_q8(const uint8_t *k, const int8_t *const *q, 
 static ALWAYS_INLINE void dot_tile_q4(const uint8_t *k, const int8_t *const *q, const int *q_sum,
                                       int32_t *const *out, const int C) {
     const __m256i nibble = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
-    __m256i acc[2 * ATTN_SHARE];
+    __m256i acc[2 * COLS_AT_ONCE];
     UNROLL for (int i = 0; i < 2 * C; i++) acc[i] = _mm256_setzero_si256();
     UNROLL for (int i = 0; i < 8; i++) {
         int side = i % 2;
@@ -74,8 +76,8 @@ static ALWAYS_INLINE void dot_cols(bool q4, const uint8_t *codes, const struct a
                                    int c0, int32_t *sums, const int C) {
     int dp = attn_pad32(q->dim), chunks = dp / 32, tile_bytes = dp * (q4 ? 8 : 16);
     for (int j = 0; j < chunks; j++) {
-        const int8_t *x[ATTN_SHARE];
-        int x_sum[ATTN_SHARE];
+        const int8_t *x[COLS_AT_ONCE];
+        int x_sum[COLS_AT_ONCE];
         for (int c = 0; c < C; c++) {
             const struct act_block *b = q->q + (c0 + c) * act_blocks(dp) + j / 8;
             x[c] = b->q + j % 8 * 32;
@@ -83,7 +85,7 @@ static ALWAYS_INLINE void dot_cols(bool q4, const uint8_t *codes, const struct a
         }
         for (int tile = q->lo / 16; tile * 16 < q->hi; tile++) {
             const uint8_t *k = codes + tile * tile_bytes + j * (q4 ? 256 : 512);
-            int32_t *out[ATTN_SHARE];
+            int32_t *out[COLS_AT_ONCE];
             for (int c = 0; c < C; c++) out[c] = sums + (c * chunks + j) * ATTN_UNIT + tile * 16;
             if (q4) dot_tile_q4(k, x, x_sum, out, C);
             else dot_tile_q8(k, x, out, C);
@@ -116,7 +118,7 @@ static inline int32_t sum_weights(const int16_t *P) {
  * vector, in order. q4_0: 8 bytes' low nibbles (dims e) and high nibbles (16 + e), as 0..15. */
 static ALWAYS_INLINE void mix_tile(bool q4, const uint8_t *v, int stride, int half, int pair0,
                                    int pair1, const int16_t *P, int32_t *sums, const int C) {
-    __m256i acc[2 * ATTN_SHARE];
+    __m256i acc[2 * COLS_AT_ONCE];
     UNROLL for (int i = 0; i < 2 * C; i++) acc[i] = _mm256_setzero_si256();
     for (int i = pair0; i < pair1; i++) {
         const __m128i *at = (const __m128i *)(v + i * stride + half * (q4 ? 16 : 32));
@@ -144,7 +146,7 @@ static ALWAYS_INLINE void mix_cols(bool q4, const uint8_t *codes, int dim, int g
                                    const struct attn_step *st, const int16_t *P, int32_t *sums) {
     int stride = attn_pad32(dim) * (q4 ? 1 : 2), pair0 = st->lo / 2, pair1 = (st->hi + 1) / 2;
     const uint8_t *v = codes + group * (q4 ? 32 : 64);
-    for (int c = 0; c < st->n; c += ATTN_SHARE)
+    for (int c = 0; c < st->n; c += COLS_AT_ONCE)
         for (int half = 0; half < 2; half++) {
             const int16_t *w = P + c * ATTN_UNIT;
             int32_t *out = sums + c * 32;

@@ -4,6 +4,8 @@
 #include "kern/simd.h"
 
 #if defined(__AVX512VNNI__)
+enum { COLS_AT_ONCE = 8 };
+
 /* Four bytes in every lane; a product reads them from memory at no cost. */
 static inline __m512i spread(const void *p) {
     int32_t x;
@@ -16,7 +18,7 @@ static inline __m512i spread(const void *p) {
 static ALWAYS_INLINE void dot_tile(bool q4, const uint8_t *k, const int8_t *const *q,
                                    const int *q_sum, int32_t *const *out, const int C) {
     const __m512i top = _mm512_set1_epi8((char)0x80), nibble = _mm512_set1_epi8(15);
-    __m512i acc[ATTN_SHARE];
+    __m512i acc[COLS_AT_ONCE];
     UNROLL for (int c = 0; c < C; c++) acc[c] = _mm512_set1_epi32(q_sum[c] * (q4 ? -8 : -128));
     UNROLL for (int i = 0; i < 4; i++) {
         __m512i a = _mm512_loadu_si512(k + i * (q4 ? 64 : 128)), b;
@@ -41,8 +43,8 @@ static ALWAYS_INLINE void dot_cols(bool q4, const uint8_t *codes, const struct a
                                    int c0, int32_t *sums, const int C) {
     int dp = attn_pad32(q->dim), chunks = dp / 32, tile_bytes = dp * (q4 ? 8 : 16);
     for (int j = 0; j < chunks; j++) {
-        const int8_t *x[ATTN_SHARE];
-        int x_sum[ATTN_SHARE];
+        const int8_t *x[COLS_AT_ONCE];
+        int x_sum[COLS_AT_ONCE];
         for (int c = 0; c < C; c++) {
             const struct act_block *b = q->q + (c0 + c) * act_blocks(dp) + j / 8;
             x[c] = b->q + j % 8 * 32;
@@ -50,7 +52,7 @@ static ALWAYS_INLINE void dot_cols(bool q4, const uint8_t *codes, const struct a
         }
         for (int tile = q->lo / 16; tile * 16 < q->hi; tile++) {
             const uint8_t *k = codes + tile * tile_bytes + j * (q4 ? 256 : 512);
-            int32_t *out[ATTN_SHARE];
+            int32_t *out[COLS_AT_ONCE];
             for (int c = 0; c < C; c++) out[c] = sums + (c * chunks + j) * ATTN_UNIT + tile * 16;
             dot_tile(q4, k, x, x_sum, out, C);
         }
@@ -59,6 +61,7 @@ static ALWAYS_INLINE void dot_cols(bool q4, const uint8_t *codes, const struct a
 #define DOT(name, q4)                                                                              \
     static void name(const void *codes, const struct attn_query *q, int c0, int n,                 \
                      int32_t *sums) {                                                              \
+        if (n == 8) dot_cols(q4, codes, q, c0, sums, 8);                                           \
         if (n == 4) dot_cols(q4, codes, q, c0, sums, 4);                                           \
         if (n == 3) dot_cols(q4, codes, q, c0, sums, 3);                                           \
         if (n == 2) dot_cols(q4, codes, q, c0, sums, 2);                                           \
@@ -70,7 +73,7 @@ DOT(dot_q4, true)
 /* A group's 32 dims of C columns over the position pairs [pair0, pair1), 16 dims a vector. */
 static ALWAYS_INLINE void mix_tile(bool q4, const uint8_t *v, int stride, int pair0, int pair1,
                                    const int16_t *P, int32_t *sums, const int C) {
-    __m512i acc[2 * ATTN_SHARE];
+    __m512i acc[2 * COLS_AT_ONCE];
     UNROLL for (int i = 0; i < 2 * C; i++) acc[i] = _mm512_setzero_si512();
     for (int i = pair0; i < pair1; i++) {
         const __m256i *at = (const __m256i *)(v + i * stride);
@@ -100,11 +103,12 @@ static ALWAYS_INLINE void mix_cols(bool q4, const uint8_t *codes, int dim, int g
                                    const struct attn_step *st, const int16_t *P, int32_t *sums) {
     int stride = attn_pad32(dim) * (q4 ? 1 : 2), pair0 = st->lo / 2, pair1 = (st->hi + 1) / 2;
     const uint8_t *v = codes + group * (q4 ? 32 : 64);
-    for (int c = 0; c < st->n; c += ATTN_SHARE) {
+    for (int c = 0, n; c < st->n; c += n) {
         const int16_t *w = P + c * ATTN_UNIT;
         int32_t *out = sums + c * 32;
-        int n = st->n - c;
-        if (n >= 4) mix_tile(q4, v, stride, pair0, pair1, w, out, 4);
+        n = attn_next_cols(st->n - c, COLS_AT_ONCE);
+        if (n == 8) mix_tile(q4, v, stride, pair0, pair1, w, out, 8);
+        if (n == 4) mix_tile(q4, v, stride, pair0, pair1, w, out, 4);
         if (n == 3) mix_tile(q4, v, stride, pair0, pair1, w, out, 3);
         if (n == 2) mix_tile(q4, v, stride, pair0, pair1, w, out, 2);
         if (n == 1) mix_tile(q4, v, stride, pair0, pair1, w, out, 1);

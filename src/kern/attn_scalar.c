@@ -3,6 +3,8 @@
 #include "kern/levels.h"
 #include "kern/simd.h"
 
+enum { COLS_AT_ONCE = 4 };
+
 /* Code of dim i at position p in a K block. */
 static inline int k_q8(const uint8_t *codes, int dp, int p, int i) {
     return (int8_t)codes[(p / 16 * (dp / 4) + i / 4) * 64 + p % 16 * 4 + i % 4];

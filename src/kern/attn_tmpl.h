@@ -93,39 +93,51 @@ PANEL(f16, v_load_f16)
 /* ---- quantized scores ------------------------------------------------------------------------ */
 typedef void (*dot_fn)(const void *codes, const struct attn_query *q, int c0, int n, int32_t *sums);
 
-/* Scores of one column from its sums (chunks, 64), by the lanes of attn.h. */
-static void sum_lanes(const int32_t *sums, const float *k_scale, const struct act_block *q,
-                      int chunks, int from, int to, float *s) {
-    int lanes = chunks < 8 ? chunks : 8, half = lanes > 4 ? 4 : lanes > 2 ? 2 : lanes > 1;
+/* Scores of one column from its sums (chunks, 64), by the lanes of attn.h. Lanes come in the order
+ * in which the tree adds them: lane 0, half, ..., and i's trailing ones say how many sums are due.
+ */
+static ALWAYS_INLINE void sum_lanes(const int32_t *sums, const float *k_scale,
+                                    const struct act_block *q, int chunks, const int LANES,
+                                    int from, int to, float *s) {
+    vf scale[MAX_CHUNKS];
+    for (int j = 0; j < chunks; j++) scale[j] = v_set(q[j / 8].d * (float)q[j / 8].s[j % 8]);
     for (int p = from; p < to; p += VL) {
-        vf lane[8];
-        for (int j = lanes; j < 2 * half; j++) lane[j] = v_set(0);
-        for (int j = 0; j < chunks; j++) {
-            vf scale = v_set(q[j / 8].d * (float)q[j / 8].s[j % 8]);
-            scale = v_mul(v_load(k_scale + j * ATTN_UNIT + p), scale);
-            vf last = j < 8 ? v_set(0) : lane[j % 8];
-            lane[j % 8] = v_fma(scale, v_load_i32(sums + j * ATTN_UNIT + p), last);
+        vf due[4];
+        UNROLL for (int i = 0; i < LANES; i++) {
+            int l = LANES == 8 ? (i & 1) * 4 + (i & 2) + i / 4 : LANES == 4 ? i % 2 * 2 + i / 2 : i;
+            vf x = v_set(0);
+            for (int j = l; j < chunks; j += 8)
+                x = v_fma(v_mul(v_load(k_scale + j * ATTN_UNIT + p), scale[j]),
+                          v_load_i32(sums + j * ATTN_UNIT + p), x);
+            int level = 0;
+            UNROLL for (int bit = i; bit & 1; bit >>= 1) x = v_add(due[level++], x);
+            due[level] = x;
         }
-        for (int h = half; h; h /= 2)
-            for (int j = 0; j < h; j++) lane[j] = v_add(lane[j], lane[j + h]);
-        v_store(s + p, lane[0]);
+        v_store(s + p, due[LANES == 8 ? 3 : LANES / 2]);
     }
 }
 
 static ALWAYS_INLINE void scores_quant(const void *k, size_t code_bytes, dot_fn dot,
                                        const struct attn_query *q, float *s) {
-    _Alignas(64) int32_t sums[ATTN_SHARE * MAX_CHUNKS * ATTN_UNIT];
+    _Alignas(64) int32_t sums[COLS_AT_ONCE * MAX_CHUNKS * ATTN_UNIT];
     _Alignas(64) float k_scale[MAX_CHUNKS * ATTN_UNIT];
-    int chunks = attn_pad32(q->dim) / 32;
+    int chunks = attn_pad32(q->dim) / 32, from = q->lo & ~15, to = q->hi;
     const f16 *stored = (const f16 *)((const char *)k + code_bytes);
     for (int i = 0; i < chunks * ATTN_UNIT; i += VL) v_store(k_scale + i, v_load_f16(stored + i));
-    for (int c0 = 0; c0 < q->n; c0 += ATTN_SHARE) {
-        int n = q->n - c0 < ATTN_SHARE ? q->n - c0 : ATTN_SHARE;
+    for (int c0 = 0, n; c0 < q->n; c0 += n) {
+        n = attn_next_cols(q->n - c0, COLS_AT_ONCE);
         dot(k, q, c0, n, sums);
-        for (int c = 0; c < n; c++)
-            sum_lanes(sums + c * chunks * ATTN_UNIT, k_scale,
-                      q->q + (c0 + c) * act_blocks(attn_pad32(q->dim)), chunks, q->lo & ~15, q->hi,
-                      s + (c0 + c) * ATTN_UNIT);
+        for (int c = 0; c < n; c++) {
+            const int32_t *at = sums + c * chunks * ATTN_UNIT;
+            const struct act_block *x = q->q + (c0 + c) * act_blocks(attn_pad32(q->dim));
+            float *out = s + (c0 + c) * ATTN_UNIT;
+            if (chunks == 2) sum_lanes(at, k_scale, x, 2, 2, from, to, out);
+            else if (chunks == 4) sum_lanes(at, k_scale, x, 4, 4, from, to, out);
+            else if (chunks == 8) sum_lanes(at, k_scale, x, 8, 8, from, to, out);
+            else if (chunks > 4) sum_lanes(at, k_scale, x, chunks, 8, from, to, out);
+            else if (chunks == 3) sum_lanes(at, k_scale, x, 3, 4, from, to, out);
+            else sum_lanes(at, k_scale, x, 1, 1, from, to, out);
+        }
     }
 }
 static void scores_q8(const void *k, const struct attn_query *q, float *s) {
@@ -140,19 +152,17 @@ typedef void (*mix_fn)(const void *codes, int dim, int group, const struct attn_
                        const int16_t *P, int32_t *sums);
 
 /* P (64) of one column for one group of 32 dims; returns the scale of its sums. */
-static float quantize_weights(const float *w, const f16 *v_scale, int16_t *P) {
-    _Alignas(64) float u[ATTN_UNIT];
-    vf top[V16];
-    for (int j = 0; j < V16; j++) top[j] = v_set(0);
-    for (int p = 0; p < ATTN_UNIT; p += VL) {
-        vf x = v_mul(v_load(w + p), v_load_f16(v_scale + p));
-        v_store(u + p, x);
-        top[p / VL % V16] = v_max(v_abs(x), top[p / VL % V16]);
+static ALWAYS_INLINE float quantize_weights(const float *w, const float *v_scale, int16_t *P) {
+    vf u[ATTN_UNIT / VL], top[V16];
+    UNROLL for (int j = 0; j < V16; j++) top[j] = v_set(0);
+    UNROLL for (int i = 0; i < ATTN_UNIT / VL; i++) {
+        u[i] = v_mul(v_load(w + i * VL), v_load(v_scale + i * VL));
+        top[i % V16] = v_max(v_abs(u[i]), top[i % V16]);
     }
     float max = v_max16(top);
     vf inverse = v_set(max > 1e-30f ? 32767.0f / max : 0), round = v_set(V_ROUND);
-    for (int p = 0; p < ATTN_UNIT; p += VL)
-        v_store_i16(P + p, v_add(v_mul(v_load(u + p), inverse), round));
+    UNROLL for (int i = 0; i < ATTN_UNIT / VL; i++)
+        v_store_i16(P + i * VL, v_add(v_mul(u[i], inverse), round));
     return max / 32767.0f;
 }
 
@@ -160,21 +170,21 @@ static ALWAYS_INLINE void values_quant(const void *v, size_t code_bytes, mix_fn 
                                        const struct attn_step *st, float *acc) {
     _Alignas(64) int16_t P[ATTN_COLS * ATTN_UNIT];
     _Alignas(64) int32_t sums[ATTN_COLS * 32];
+    _Alignas(64) float v_scale[ATTN_UNIT];
     float scale[ATTN_COLS];
     int dp = attn_pad32(dim);
-    const f16 *v_scale = (const f16 *)((const char *)v + code_bytes);
-    for (int g = 0; g < dp / 32; g++) {
+    const f16 *stored = (const f16 *)((const char *)v + code_bytes);
+    for (int g = 0; g < dp / 32; g++, stored += ATTN_UNIT) {
+        for (int p = 0; p < ATTN_UNIT; p += VL) v_store(v_scale + p, v_load_f16(stored + p));
         for (int c = 0; c < st->n; c++)
-            scale[c] =
-                quantize_weights(st->w + c * ATTN_UNIT, v_scale + g * ATTN_UNIT, P + c * ATTN_UNIT);
+            scale[c] = quantize_weights(st->w + c * ATTN_UNIT, v_scale, P + c * ATTN_UNIT);
         mix(v, dim, g, st, P, sums);
         for (int c = 0; c < st->n; c++) {
             if (st->take[c] == 0) continue;
             float *out = acc + c * dp + g * 32;
             vf take = v_set(scale[c] * st->take[c]), keep = v_set(st->keep[c]);
-            for (int i = 0; i < 32; i += VL)
-                v_store(out + i,
-                        v_fma(v_load_i32(sums + c * 32 + i), take, v_mul(v_load(out + i), keep)));
+            UNROLL for (int i = 0; i < 32; i += VL) v_store(
+                out + i, v_fma(v_load_i32(sums + c * 32 + i), take, v_mul(v_load(out + i), keep)));
         }
     }
 }
