@@ -204,7 +204,7 @@ def main():
             base = [args.holdfast, "grammar", "--json-schema", f.name, "-m", args.model]
             made = subprocess.run(base + ["--sample", "6", "--seed", str(i), "-n", "400", "--lines"],
                                   capture_output=True, text=True, check=True).stdout.split("\n")[:-1]
-            lines = [r["text"] if "\n" not in r["text"] else json.dumps(json.loads(r["text"]))
+            lines = [r["text"] if "\n" not in r["text"] else json.dumps(json.loads(r["text"]), ensure_ascii=False)
                      for r in map(json.loads, made) if not r["cut"]]
             done = subprocess.run(base + ["--time"], input="\n".join(lines), capture_output=True,
                                   text=True, check=True).stdout.split("\n")[:-1]

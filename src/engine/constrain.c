@@ -23,13 +23,14 @@ static struct grammar *from_choices(struct str source, struct err *e) {
     return g;
 }
 
-static struct grammar *compile(const struct hold_request_options *o, struct err *e) {
+static struct grammar *compile(void *ctx, struct buf *notes, struct err *e) {
+    const struct hold_request_options *o = ctx;
     struct str source = str_of(o->grammar);
     switch (o->grammar_kind) {
     case HOLD_GRAMMAR_GBNF:
         return grammar_from_gbnf(source, e);
     case HOLD_GRAMMAR_SCHEMA:
-        return grammar_from_schema(source, o->grammar_strict, NULL, e);
+        return grammar_from_schema(source, o->grammar_strict, notes, e);
     case HOLD_GRAMMAR_REGEX:
         return grammar_from_regex(source, e);
     case HOLD_GRAMMAR_CHOICES:
@@ -55,8 +56,24 @@ static bool use(struct hold_request *r, struct grammar *g, struct err *e) {
     return m->grammar_vocab != NULL;
 }
 
+/* The grammar that make compiles, or one that a request with an equal key has left behind. */
+static struct grammar *cached(struct hold_request *r, const struct buf *key, grammar_make make,
+                              void *ctx, struct err *e) {
+    if (key->failed) {
+        err_nomem(e, "a grammar's key", key->len);
+        return NULL;
+    }
+    return grammar_cache_get(r->model->grammars, buf_view(key), make, ctx, &r->notes, e);
+}
+
 bool constrain_text(struct hold_request *r, struct err *e) {
-    return r->o.grammar_kind == HOLD_GRAMMAR_NONE || use(r, compile(&r->o, e), e);
+    if (r->o.grammar_kind == HOLD_GRAMMAR_NONE) return true;
+    struct buf key = {0};
+    buf_printf(&key, "text %d %d ", (int)r->o.grammar_kind, (int)r->o.grammar_strict);
+    buf_cstr(&key, r->o.grammar);
+    struct grammar *g = cached(r, &key, compile, &r->o, e);
+    buf_free(&key);
+    return use(r, g, e);
 }
 
 /* ---- turns -------------------------------------------------------------------------------- */
@@ -109,6 +126,12 @@ static size_t pick_tools(const json_t *tools, const char *only, struct turn_tool
     return n;
 }
 
+static struct grammar *make_turn(void *ctx, struct buf *notes, struct err *e) {
+    struct turn_request q = *(struct turn_request *)ctx;
+    q.notes = notes;
+    return turn_grammar(&q, e);
+}
+
 static struct grammar *calls(struct hold_request *r, const struct prompt *p, struct err *e) {
     const struct hold_chat *c = r->o.chat;
     struct turn_format format = format_of(p->descr);
@@ -125,11 +148,14 @@ static struct grammar *calls(struct hold_request *r, const struct prompt *p, str
                              .choice =
                                  c->tool_choice == HOLD_TOOLS_AUTO ? TURN_AUTO : TURN_REQUIRED,
                              .parallel = p->descr->parallel && !c->one_call,
-                             .reasoning = prompt_opens_reasoning(p),
-                             .notes = &r->notes};
+                             .reasoning = prompt_opens_reasoning(p)};
     struct grammar *g = NULL;
+    struct buf key = {0};
+    buf_printf(&key, "calls %d %d %d %s ", q.choice, q.parallel, q.reasoning, only ? only : "");
+    key.failed = !json_write(&key, p->tools);
     if (only && q.n_tools == 0) err_set(e, ERR_ARG, "there is no tool named '%s'", only);
-    else g = turn_grammar(&q, e);
+    else g = cached(r, &key, make_turn, &q, e);
+    buf_free(&key);
     mem_free(tool);
     return g;
 }
@@ -143,9 +169,12 @@ static struct grammar *answer(struct hold_request *r, const struct prompt *p, st
                              .choice = TURN_ANSWER,
                              .answer = schema,
                              .reasoning = prompt_opens_reasoning(p),
-                             .strict = r->o.grammar_strict,
-                             .notes = &r->notes};
-    struct grammar *g = turn_grammar(&q, e);
+                             .strict = r->o.grammar_strict};
+    struct buf key = {0};
+    buf_printf(&key, "answer %d %d %d ", p->tools != NULL, q.strict, q.reasoning);
+    buf_cstr(&key, r->o.grammar);
+    struct grammar *g = cached(r, &key, make_turn, &q, e);
+    buf_free(&key);
     json_decref(schema);
     return g;
 }

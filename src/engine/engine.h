@@ -81,6 +81,7 @@ struct hold_model {
 
     pthread_mutex_t text_lock; /* guards the making of grammar_vocab */
     struct grammar_vocab *grammar_vocab;
+    struct grammar_cache *grammars; /* any thread */
 };
 
 enum request_state {

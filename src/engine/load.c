@@ -130,6 +130,7 @@ static void free_call(void *ctx) {
 static void model_destroy(struct hold_model *m) {
     engine_call(m->eng, free_call, m);
     grammar_vocab_free(m->grammar_vocab);
+    grammar_cache_free(m->grammars);
     prompt_template_close(&m->templates);
     vocab_close(m->vocab);
     gguf_close(m->gguf);
@@ -240,7 +241,8 @@ struct hold_model *hold_model_load(struct hold_engine *eng, const struct hold_mo
     }
     m->eng = eng;
     pthread_mutex_init(&m->text_lock, NULL);
-    if (open_model(m, &all, &e)) return m;
+    m->grammars = grammar_cache_new(&e);
+    if (m->grammars && open_model(m, &all, &e)) return m;
     error_out(error, &e);
     model_destroy(m);
     return NULL;

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { TAIL_BYTES = 4096, MARKERS_MAX = 12 };
+enum { TAIL_BYTES = 4096 };
 
 /* ---- templates ---------------------------------------------------------------------------- */
 bool prompt_template_open(struct prompt_template *t, const struct gguf *g, const struct vocab *v,
@@ -41,20 +41,9 @@ static bool parse(json_t **out, const char *text, const char *what, bool array, 
     return err_set(e, ERR_ARG, "%s: expected a JSON %s", what, array ? "array" : "object");
 }
 
-/* Markup that may form special tokens in the text of assistant messages. */
-static size_t markers(const struct descr *d, struct str out[MARKERS_MAX]) {
-    const struct str all[] = {d->think_open,   d->think_close,   d->text_open,
-                              d->section_open, d->section_close, d->call_open,
-                              d->call_close,   d->name_args,     d->id_sep};
-    size_t n = 0;
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (all[i].len) out[n++] = all[i];
-    return n;
-}
-
 bool prompt_render(struct prompt *p, const struct prompt_template *t, const struct replay *how,
                    const struct hold_chat *c, struct err *e) {
-    struct str mark[MARKERS_MAX];
+    struct str mark[DESCR_TAGS_MAX];
     *p = (struct prompt){0};
     if (!c->messages) return err_set(e, ERR_ARG, "a conversation has messages");
     if (!parse(&p->messages, c->messages, "messages", true, e) ||
@@ -73,7 +62,7 @@ bool prompt_render(struct prompt *p, const struct prompt_template *t, const stru
                              .no_prompt = c->no_generation_turn,
                              .continue_last = c->continue_last,
                              .markers = mark,
-                             .n_markers = markers(p->descr, mark)};
+                             .n_markers = descr_tags(p->descr, mark)};
     struct replay with = *how;
     with.messages = p->messages;
     with.space_prefix = t->space_prefix;

@@ -210,7 +210,7 @@ static bool multiples(struct schema *sc, const struct parts *p, struct lang **l)
         if (!json_is_number(v)) continue;
         if (to_decimal(v, &d) && !d.negative && strlen(d.whole) + strlen(d.part) <= 9) {
             char all[32];
-            snprintf(all, sizeof all, "%s%s", d.whole, d.part);
+            snprintf(all, sizeof all, "%.9s%.9s", d.whole, d.part);
             one = lang_multiple((uint32_t)strtoul(all, NULL, 10), (uint32_t)strlen(d.part));
         }
         if (!one) {

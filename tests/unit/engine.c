@@ -520,10 +520,39 @@ static void test_bad_options(void **state) {
     assert_null(hold_engine_open(&eo, &e));
 }
 
+/* What a schema asks for in vain is reported, also when the grammar comes out of the cache. */
+static void test_grammar_notes(void **state) {
+    (void)state;
+    struct hold_engine *eng = open_engine(100);
+    struct hold_model *m = open_model(eng, 1);
+    const int32_t ids[] = {3, 4, 5};
+    for (int i = 0; i < 3; i++) {
+        struct hold_request_options o = ids_request(ids, 3, 4);
+        struct hold_error e = {0};
+        static struct answer a;
+        o.grammar_kind = HOLD_GRAMMAR_SCHEMA;
+        o.grammar = "{\"type\":\"string\",\"format\":\"nonesuch\"}";
+        o.grammar_strict = i == 2;
+        struct hold_request *r = hold_request_submit(m, &o, &e);
+        if (i == 2) { /* strict: another grammar, and an error */
+            assert_null(r);
+            assert_non_null(strstr(e.msg, "nonesuch"));
+            continue;
+        }
+        assert_non_null(r);
+        assert_non_null(strstr(hold_request_notes(r), "nonesuch"));
+        read_answer(r, &a);
+        hold_request_free(r);
+    }
+    hold_model_unload(m);
+    hold_engine_close(eng);
+}
+
 int main(void) {
     if (!fake_path("engine")) return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one),
+        cmocka_unit_test(test_grammar_notes),
         cmocka_unit_test(test_turns_are_cached),
         cmocka_unit_test(test_forks),
         cmocka_unit_test(test_crowd),
