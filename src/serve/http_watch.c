@@ -42,8 +42,9 @@ static void look(struct http_server *s, struct conn *c) {
     else if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) tell_gone(s, c);
 }
 
-static void check_deadline(struct http_server *s, struct conn *c, uint64_t now) {
+static void check_deadline(struct http_server *s, struct conn *c) {
     int limit = s->o.request_seconds;
+    uint64_t now = os_now_ns(); /* not earlier than c->since, which moves while others are told */
     if (c->state == CONN_RUNNING || c->shut || now - c->since < (uint64_t)limit * 1000000000u)
         return;
     c->shut = true;
@@ -90,12 +91,11 @@ static void *watch(void *arg) {
         char drop[64];
         if (w.fd[w.n].revents && read(s->wake[0], drop, sizeof drop) < 0) drop[0] = 0;
         pthread_mutex_lock(&s->lock);
-        uint64_t now = os_now_ns();
         for (size_t i = 0; i < w.n; i++) {
             struct conn *c = find(s, w.conn[i]);
             if (c && w.fd[i].revents && c->state > CONN_READING && !c->gone) look(s, c);
             c = find(s, w.conn[i]);
-            if (c) check_deadline(s, c, now);
+            if (c) check_deadline(s, c);
         }
     }
     pthread_mutex_unlock(&s->lock);
