@@ -2,7 +2,7 @@
  * the template's call format and the tools. On the caller's thread; masks are the engine's. */
 #include "base/json.h"
 #include "base/limits.h"
-#include "engine/engine.h"
+#include "engine/constrain.h"
 #include "sample/turn.h"
 
 static struct grammar *from_choices(struct str source, struct err *e) {

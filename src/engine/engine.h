@@ -12,7 +12,6 @@
 #include <stdatomic.h>
 
 #include "base/mem.h"
-#include "cache/disk.h"
 #include "cache/prefix.h"
 #include "engine/events.h"
 #include "engine/ledger.h"
@@ -140,10 +139,6 @@ void sched_enqueue(struct hold_request *r);
 /* Drops what was cancelled, then one step of one model; false: nothing to do until poked. */
 bool sched_step(struct hold_engine *eng);
 void sched_cancel_all(struct hold_model *m);
-
-/* constrain.c: the grammar of the answer, if it has one */
-bool constrain_text(struct hold_request *r, struct err *e);
-bool constrain_chat(struct hold_request *r, const struct prompt *p, struct err *e);
 
 /* request.c */
 static inline bool request_streams(const struct hold_request *r) {

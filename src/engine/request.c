@@ -2,7 +2,7 @@
  * here touches what the engine thread owns; a request crosses over in engine_submit. */
 #include "base/limits.h"
 #include "base/os.h"
-#include "engine/engine.h"
+#include "engine/constrain.h"
 
 #include <math.h>
 #include <string.h>
