@@ -18,8 +18,13 @@ struct panel_args {
     const float *keep, *take; /* (n) or NULL: out = sums */
 };
 
-/* BLOCKS blocks of 16 values for C columns stay in registers. */
-enum { TILE = VL == 16 ? 8 : 4 /* C * BLOCKS */ };
+/* BLOCKS blocks of 16 values for C columns stay in registers: a power of two, so that it divides
+ * the 64 positions of a unit. */
+enum { TILE = VL == 16 ? 16 : 4 /* the most of C * BLOCKS */ };
+static ALWAYS_INLINE int tile_blocks(const int C) {
+    int most = TILE / (C == 3 ? 4 : C);
+    return most < 4 ? most : 4;
+}
 
 static ALWAYS_INLINE void tile_end(const struct panel_args *p, int c, int i, vf sum) {
     float *out = p->out + (int64_t)c * p->ld_out + i;
@@ -50,16 +55,20 @@ static ALWAYS_INLINE void tile_end(const struct panel_args *p, int c, int i, vf 
         }                                                                                          \
     }                                                                                              \
     static ALWAYS_INLINE void cols_##T(const struct panel_args *p, int c, const int C) {           \
+        const int B = tile_blocks(C);                                                              \
         int i = 0;                                                                                 \
-        for (; i + TILE / C * 16 <= p->width; i += TILE / C * 16) tile_##T(p, c, i, C, TILE / C);  \
+        for (; i + B * 16 <= p->width; i += B * 16) tile_##T(p, c, i, C, B);                       \
         for (; i < p->width; i += 16) tile_##T(p, c, i, C, 1);                                     \
     }                                                                                              \
     static void panel_##T(const struct panel_args *p) {                                            \
-        int c = 0;                                                                                 \
-        for (; c + 4 <= p->n; c += 4) cols_##T(p, c, 4);                                           \
-        if (p->n - c == 3) cols_##T(p, c, 3);                                                      \
-        if (p->n - c == 2) cols_##T(p, c, 2);                                                      \
-        if (p->n - c == 1) cols_##T(p, c, 1);                                                      \
+        for (int c = 0, n; c < p->n; c += n) {                                                     \
+            n = attn_next_cols(p->n - c, COLS_AT_ONCE);                                            \
+            if (n == 8) cols_##T(p, c, 8);                                                         \
+            if (n == 4) cols_##T(p, c, 4);                                                         \
+            if (n == 3) cols_##T(p, c, 3);                                                         \
+            if (n == 2) cols_##T(p, c, 2);                                                         \
+            if (n == 1) cols_##T(p, c, 1);                                                         \
+        }                                                                                          \
     }                                                                                              \
     static void scores_##T(const void *k, const struct attn_query *q, float *s) {                  \
         panel_##T(&(struct panel_args){.a = q->f,                                                  \
