@@ -293,10 +293,13 @@ static void attend_span(const struct attn_job *j, const struct attn_block *b, in
     for (int unit = from; unit <= to; unit++) {
         if (!mask_unit(j, b, unit, st)) continue;
         const unsigned char *k = unit_block(j, b->seq, unit, b->kv);
+        const unsigned char *next = unit < to ? unit_block(j, b->seq, unit + 1, b->kv) : k;
         struct attn_query q = {
             .n = st->n, .dim = a->k_dim, .f = s->q, .q = s->q_quant, .lo = st->lo, .hi = st->hi};
+        attn_prefetch(next, a->kv.k_bytes);
         j->k->scores[a->kv.k_type](k, &q, st->w);
         j->k->weights(st, out);
+        attn_prefetch(next + a->kv.k_bytes, a->kv.v_bytes);
         j->k->values[a->kv.v_type](k + a->kv.k_bytes, a->v_dim, st, out->acc);
     }
 }
