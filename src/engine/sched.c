@@ -661,7 +661,9 @@ static int results(struct hold_request *r, struct step_part p, const float *logi
         n_rows = pos + p.n - from;
         stream_rows(r, p.rows, from, n_rows, logits, row);
     }
+    forbid_memory(true); /* what it needs was reserved */
     seq_advance(s, m, p.n);
+    forbid_memory(false);
     uint64_t now = os_now_ns();
     if (s->n_past < s->n) {
         if (r->state == REQUEST_PREFILL) progress(r, now);

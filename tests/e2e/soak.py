@@ -130,7 +130,7 @@ class Soaked(Server):
 
 
 def check_crowd(args):
-    with Soaked("-c", 2048, "--kv-memory", .2, model=args.model) as s:
+    with Soaked("-c", 2048, "--kv-memory", .05, model=args.model) as s:
         done, memory = crowd(s, args.seconds, args.clients)
         until(s.idle)
         warm, last = max(memory[:len(memory) // 3]), max(memory[-len(memory) // 3:])

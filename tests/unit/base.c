@@ -11,7 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -71,6 +75,26 @@ static void test_buf(void **state) {
     assert_true(b.failed);
     buf_free(&b);
     mem_fail_after(0);
+}
+
+/* What debug builds do to an allocation inside a step. */
+static void test_forbid(void **state) {
+    (void)state;
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        if (!freopen("/dev/null", "w", stderr)) _exit(2);
+        mem_forbid("a test");
+        mem_free(mem_alloc(1));
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    mem_forbid("a test");
+    mem_forbid(NULL);
+    void *p = mem_alloc(1);
+    assert_non_null(p);
+    mem_free(p);
 }
 
 static void test_mem(void **state) {
@@ -156,9 +180,9 @@ static void test_err(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_str), cmocka_unit_test(test_utf8), cmocka_unit_test(test_buf),
-        cmocka_unit_test(test_mem), cmocka_unit_test(test_json), cmocka_unit_test(test_pool),
-        cmocka_unit_test(test_err),
+        cmocka_unit_test(test_str),  cmocka_unit_test(test_utf8),   cmocka_unit_test(test_buf),
+        cmocka_unit_test(test_mem),  cmocka_unit_test(test_forbid), cmocka_unit_test(test_json),
+        cmocka_unit_test(test_pool), cmocka_unit_test(test_err),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -401,6 +401,40 @@ static void test_same_prompt_at_once(void **state) {
     hold_engine_close(eng);
 }
 
+/* A cancelled answer computes at most the step it is in, and leaves its prefix behind. */
+static void test_cancel(void **state) {
+    (void)state;
+    enum { N = 1000, UBATCH = 128 };
+    struct hold_engine *eng = open_engine(300);
+    struct hold_model *m = open_model(eng, 4);
+    int32_t ids[N];
+    static struct answer a;
+    struct rng rng = {18};
+    random_prompt(&rng, ids, N);
+    fake_end_every = 1 << 30;
+    fake_delay_us = 3000;
+    for (int phase = 0; phase < 2; phase++) { /* while it answers, and during its prefill */
+        struct hold_request_options o = ids_request(ids, phase ? N : N / 2, 900);
+        struct hold_request *r = hold_request_submit(m, &o, NULL);
+        struct hold_event ev = {.kind = HOLD_DONE};
+        enum hold_event_kind until = phase ? HOLD_PROGRESS : HOLD_TOKEN;
+        while (ev.kind != until) assert_int_equal(hold_request_next(r, &ev, 30000), 1);
+        long before = fake_rows;
+        hold_request_cancel(r);
+        read_answer(r, &a);
+        hold_request_free(r);
+        assert_int_equal(a.done.finish, HOLD_FINISH_CANCELLED);
+        assert_true(fake_rows - before <= UBATCH);
+        o = ids_request(ids, N / 2, 5);
+        ask(m, &o, &a);
+        check(&a, ids, N / 2, 5);
+        assert_int_equal(a.done.n_cached, N / 2 - 1);
+    }
+    fake_delay_us = 0;
+    fake_end_every = 40;
+    hold_engine_close(eng);
+}
+
 static void test_two_models(void **state) {
     (void)state;
     struct hold_engine *eng = open_engine(30);
@@ -566,6 +600,7 @@ int main(void) {
         cmocka_unit_test(test_stop_strings),
         cmocka_unit_test(test_priority),
         cmocka_unit_test(test_same_prompt_at_once),
+        cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_two_models),
         cmocka_unit_test(test_explains_a_miss),
         cmocka_unit_test(test_no_memory),
