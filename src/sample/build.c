@@ -11,8 +11,12 @@ enum { BUILD_BYTES = 40 << 20 };
 
 struct build *build_new(struct err *e) {
     struct build *b = mem_calloc(1, sizeof *b);
-    if (!b) err_nomem(e, "a grammar", sizeof *b);
-    else b->arena.limit = BUILD_BYTES;
+    if (!b) {
+        err_nomem(e, "a grammar", sizeof *b);
+        return NULL;
+    }
+    b->arena.limit = BUILD_BYTES;
+    b->work = BUILD_WORK;
     return b;
 }
 

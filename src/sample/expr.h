@@ -48,9 +48,11 @@ struct expr {
 
 #define COUNT_MANY UINT32_MAX
 enum {
-    EXPR_UNROLL = 256,     /* states up to which a repetition is unrolled */
-    EXPR_DEPTH = 600,      /* nesting of expressions */
-    EXPR_REGULAR = 1 << 14 /* states of a regular expression for lang.c */
+    EXPR_UNROLL = 256,      /* states up to which a repetition is unrolled */
+    EXPR_DEPTH = 600,       /* nesting of expressions */
+    EXPR_REGULAR = 1 << 14, /* states of a regular expression for lang.c */
+    EXPR_WORK = 4 << 20,    /* steps for one of them */
+    BUILD_WORK = 10 << 20   /* and for all of one builder's schemas; see lang_set_work */
 };
 
 struct build_rule {
@@ -63,7 +65,8 @@ struct build {
     struct build_rule *rule;
     size_t n_rules, cap_rules;
     int n_labels;
-    bool failed; /* an allocation was refused */
+    bool failed;   /* an allocation was refused */
+    uint64_t work; /* steps that its schemas may still spend on automata */
     struct lang **lang;
     size_t n_langs, cap_langs;
     struct expr **loop; /* repetitions with a position: checked for emptiness in the end */

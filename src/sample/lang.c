@@ -6,6 +6,23 @@
 
 #include <string.h>
 
+/* Steps that the parts of the work count as. */
+enum { WORK_ADD = 8, WORK_ROW = 64, WORK_PAIRS = 256 };
+static _Thread_local uint64_t work_left = UINT64_MAX;
+
+void lang_set_work(uint64_t steps) {
+    work_left = steps;
+}
+
+uint64_t lang_work(void) {
+    return work_left;
+}
+
+static bool spend(uint64_t steps) {
+    if (work_left != UINT64_MAX) work_left -= steps < work_left ? steps : work_left;
+    return work_left > 0;
+}
+
 void lang_free(struct lang *l) {
     if (!l) return;
     mem_free(l->next);
@@ -19,7 +36,7 @@ uint32_t lang_size(const struct lang *l) {
 
 /* A new state, or 0 when there is no room. */
 static uint32_t add(struct lang *l) {
-    if (l->n == LANG_STATES) return 0;
+    if (l->n == LANG_STATES || !spend(WORK_ADD)) return 0;
     if (l->n == l->cap) {
         uint32_t cap = l->cap ? l->cap * 2 : 16;
         void *next = mem_realloc(l->next, cap, sizeof *l->next);
@@ -70,6 +87,7 @@ static bool trim(struct lang *l) {
     if (!live) return false;
     for (bool changed = true; changed;) {
         changed = false;
+        if (!spend((uint64_t)l->n * WORK_ROW)) break;
         for (uint32_t i = l->n; i-- > 1;) {
             if (live[i]) continue;
             bool ok = l->final[i];
@@ -82,7 +100,7 @@ static bool trim(struct lang *l) {
         for (unsigned c = 0; c < 256; c++)
             if (!live[l->next[i][c]]) l->next[i][c] = LANG_DEAD;
     mem_free(live);
-    return true;
+    return work_left > 0;
 }
 
 static bool from_subsets(struct lang *l, struct subset *s) {
@@ -106,8 +124,10 @@ struct lang *lang_from_expr(const struct expr *x, struct err *e) {
     struct subset s = {0};
     struct lang *l = make();
     uint32_t start = x ? nfa_compile(&nfa, x, true) : NFA_NONE;
-    bool ok = l && start != NFA_NONE && subset_init(&s, &nfa, LANG_STATES - 2, 1 << 24);
+    uint64_t most = work_left < EXPR_WORK ? work_left : EXPR_WORK;
+    bool ok = l && start != NFA_NONE && subset_init(&s, &nfa, LANG_STATES - 2, most);
     ok = ok && subset_add(&s, &start, 1) == 0 && from_subsets(l, &s);
+    ok = spend(s.work) && ok;
     if (!ok) {
         const char *why = nfa.fail ? nfa.fail : s.fail ? s.fail : "it needs too many states";
         err_set(e, ERR_LIMIT, "the pattern is too large: %s", why);
@@ -279,6 +299,7 @@ static bool product(struct pairs *p, const struct lang *a, const struct lang *b,
     if (pair(p, LANG_START, LANG_START) != LANG_START) return false;
     for (uint32_t i = LANG_START; i < p->l->n; i++) {
         uint32_t x = p->a[i], y = p->b[i];
+        if (!spend(WORK_PAIRS)) return false;
         p->l->final[i] = a->final[x] && b->final[y] == (op == LANG_AND);
         uint32_t last_x = 0, last_y = 0, last = 0;
         for (unsigned c = 0; c < 256; c++) {
@@ -322,40 +343,64 @@ struct lang *lang_length(int64_t lo, int64_t hi) {
     return l;
 }
 
-/* Longest path in characters: bytes that start a character count 1. A cycle means no longest. */
+/* States in an order in which every step leads to a later one; returns how many have one (fewer
+ * than l->n - 1: there is a cycle). waits, order: n each. */
+static uint32_t sort_states(const struct lang *l, uint32_t *waits, uint32_t *order) {
+    uint32_t n = 0;
+    for (uint32_t i = 1; i < l->n; i++)
+        for (unsigned c = 0; c < 256; c++) waits[l->next[i][c]]++;
+    for (uint32_t i = 1; i < l->n; i++)
+        if (waits[i] == 0) order[n++] = i;
+    for (uint32_t k = 0; k < n; k++)
+        for (unsigned c = 0; c < 256; c++) {
+            uint32_t to = l->next[order[k]][c];
+            if (to && --waits[to] == 0) order[n++] = to;
+        }
+    return n;
+}
+
+/* Takes a state's successors into account: characters to the nearest and the farthest end. Bytes
+ * that start a character count 1. */
+static bool relax(const struct lang *l, uint32_t i, int64_t *least, int64_t *most) {
+    bool changed = false;
+    for (unsigned c = 0; c < 256; c++) {
+        uint32_t to = l->next[i][c];
+        int64_t step = (c & 0xC0) != 0x80;
+        if (!to || most[to] < 0) continue;
+        if (most[to] + step > most[i]) most[i] = most[to] + step;
+        if (least[to] + step >= least[i]) continue;
+        least[i] = least[to] + step;
+        changed = true;
+    }
+    return changed;
+}
+
 int64_t lang_longest(const struct lang *l, int64_t *shortest) {
     int64_t *most = mem_calloc(l->n, sizeof *most), *least = mem_calloc(l->n, sizeof *least);
+    uint32_t *waits = mem_calloc(l->n, sizeof *waits), *order = mem_calloc(l->n, sizeof *order);
     int64_t longest = -1;
     *shortest = 0;
-    if (!most || !least) goto end;
+    if (!most || !least || !waits || !order || !spend((uint64_t)l->n * WORK_PAIRS)) goto end;
     for (uint32_t i = 0; i < l->n; i++) {
         most[i] = l->final[i] ? 0 : -1;
         least[i] = l->final[i] ? 0 : INT64_MAX / 2;
     }
-    bool changed = true;
-    for (uint32_t round = 0; changed && round <= l->n + 1 && round < 2048; round++) {
-        changed = false;
-        for (uint32_t i = l->n; i-- > 1;)
-            for (unsigned c = 0; c < 256; c++) {
-                uint32_t to = l->next[i][c];
-                int64_t step = (c & 0xC0) != 0x80;
-                if (!to || most[to] < 0) continue;
-                if (most[to] + step > most[i] && most[i] <= LANG_STATES) {
-                    most[i] = most[to] + step;
-                    changed = true;
-                }
-                if (least[to] + step < least[i]) {
-                    least[i] = least[to] + step;
-                    changed = true;
-                }
-            }
+    if (sort_states(l, waits, order) == l->n - 1) {
+        for (uint32_t k = l->n - 1; k-- > 0;) relax(l, order[k], least, most);
+        longest = most[LANG_START];
+    } else {
+        for (bool changed = true; changed;) {
+            changed = false;
+            if (!spend((uint64_t)l->n * WORK_PAIRS)) goto end;
+            for (uint32_t i = l->n; i-- > 1;) changed = relax(l, i, least, most) || changed;
+        }
     }
-    longest = changed ? -1 : most[LANG_START];
-    if (longest > LANG_STATES) longest = -1;
     *shortest = least[LANG_START];
 end:
     mem_free(most);
     mem_free(least);
+    mem_free(waits);
+    mem_free(order);
     return longest;
 }
 

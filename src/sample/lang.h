@@ -22,6 +22,11 @@ struct lang {
     bool *final;
 };
 
+/* What this thread may still spend on automata, in steps of some nanoseconds; when it is spent,
+ * every construction fails as too large. UINT64_MAX, as at first: no limit. */
+void lang_set_work(uint64_t steps);
+uint64_t lang_work(void);
+
 void lang_free(struct lang *l);
 uint32_t lang_size(const struct lang *l);
 struct lang *lang_copy(const struct lang *l);

@@ -593,7 +593,10 @@ struct expr *build_schema(struct build *b, const struct schema_request *r, struc
     sc->only_string = json_array_get(sc->made, 0);
     sc->no_string = json_array_get(sc->made, 1);
     struct parts p = {{{r->schema, r->path ? r->path : ""}}, 1};
+    lang_set_work(b->work);
     struct expr *x = sc->made ? schema_value(sc, &p) : NULL;
+    b->work = lang_work();
+    lang_set_work(UINT64_MAX);
     if (!x && !found.code)
         err_set(&found, ERR_NOMEM, "no memory for the schema, or it is too large");
     if (!x && e) *e = found;

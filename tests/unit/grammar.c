@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
+#include "base/os.h"
 #include "base/rng.h"
 #include "sample/build.h"
 #include "sample/mask.h"
@@ -772,13 +774,112 @@ static void test_hostile(void **state) {
     assert_null(grammar_from_schema(buf_view(&b), true, NULL, &e));
     assert_int_equal(e.code, ERR_LIMIT);
     buf_free(&b);
-    static const char *const patterns[] = {
-        "(a|a)*b",  "(.*a.{20}){3}",           "((((a{100}){100}){100}){100})",
-        "(x+x+)+y", "([a-z]{1,1000}){1,1000}", ".*a.{14}"};
-    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
-        g = grammar_from_regex(str_of(patterns[i]), &e); /* either way is fine, in bounded time */
-        grammar_free(g);
+}
+
+/* Compiles one hostile text: a grammar or an error that says something, in 100 ms of the processor
+ * and 64 MB. */
+static void hostile(char kind, struct str text) {
+    struct err e = {0};
+    uint64_t before = os_memory_resident();
+    clock_t start = clock();
+    struct grammar *g = kind == 'r'   ? grammar_from_regex(text, &e)
+                        : kind == 'g' ? grammar_from_gbnf(text, &e)
+                                      : grammar_from_schema(text, false, NULL, &e);
+    double ms = (double)(clock() - start) * 1e3 / CLOCKS_PER_SEC;
+    double mb = ((double)os_memory_resident() - (double)before) / 1e6;
+    if (getenv("VERBOSE"))
+        print_message("%6.1f ms %5.1f MB %.60s: %s\n", ms, mb, text.p, g ? "ok" : e.msg);
+    assert_true(g || strlen(e.msg) > 10);
+    if (!getenv("TEST_SANITIZED") && (ms > 250 || mb > 64)) /* 100 ms; neighbours cost some */
+        fail_msg("%.60s took %.1f ms and %.1f MB", text.p, ms, mb);
+    grammar_free(g);
+}
+
+static const char *const hostile_patterns[] = {"(a|a)*b",
+                                               "(.*a.{20}){3}",
+                                               "((((a{100}){100}){100}){100})",
+                                               "(x+x+)+y",
+                                               "([a-z]{1,1000}){1,1000}",
+                                               ".*a.{14}",
+                                               "(.*){30}",
+                                               "(a?){500}a{500}",
+                                               "(\\w+\\s?)*@",
+                                               "(.{1,100}){50}",
+                                               "(ab|a|b|abc){300}",
+                                               "^(([a-z])+.)+[A-Z]([a-z])+$",
+                                               ".{5000}",
+                                               "[^x]{2000}y[^x]{2000}",
+                                               "((a{1,30}){1,30}){1,30}",
+                                               "(a|b|c|d|e|f)*a(a|b|c|d|e|f){11}",
+                                               "([01]*1[01]{13})",
+                                               "(.*x){3}.{12}"};
+enum { N_HOSTILE_PATTERNS = sizeof hostile_patterns / sizeof *hostile_patterns };
+
+static void test_hostile_patterns(void **state) {
+    (void)state;
+    struct buf all = {0}, both = {0}, one = {0};
+    buf_cstr(&all, "{\"properties\": {");
+    buf_cstr(&both, "{\"type\": \"string\", \"allOf\": [");
+    for (int i = 0; i < 4 * N_HOSTILE_PATTERNS; i++) {
+        const char *p = hostile_patterns[i % N_HOSTILE_PATTERNS];
+        char escaped[128], *to = escaped;
+        for (const char *c = p; *c; c++) {
+            if (*c == '\\') *to++ = '\\';
+            *to++ = *c;
+        }
+        *to = 0;
+        if (i < N_HOSTILE_PATTERNS) {
+            buf_clear(&one);
+            buf_printf(&one, "{\"type\": \"string\", \"pattern\": \"%s\"}", escaped);
+            hostile('r', str_of(p));
+            hostile('s', buf_view(&one));
+        }
+        buf_printf(&all, "%s\"p%d\": {\"pattern\": \"%s%d\", \"maxLength\": %d}", i ? ", " : "", i,
+                   escaped, i, 40 + i);
+        buf_printf(&both, "%s{\"pattern\": \"%s%d\"}", i ? ", " : "", escaped, i);
     }
+    buf_cstr(&all, "}}");
+    buf_cstr(&both, "]}");
+    hostile('s', buf_view(&all));
+    hostile('s', buf_view(&both));
+    buf_free(&all);
+    buf_free(&both);
+    buf_free(&one);
+}
+
+static void test_hostile_grammars(void **state) {
+    (void)state;
+    static const char *const schemas[] = {
+        "{\"$ref\": \"#\"}",
+        "{\"$ref\": \"#/a\"}",
+        "{\"allOf\": [{\"$ref\": \"#\"}, {\"$ref\": \"#\"}]}",
+        "{\"anyOf\": [{\"$ref\": \"#\"}, {\"items\": {\"$ref\": \"#\"}}]}",
+        "{\"items\": {\"$ref\": \"#\"}, \"minItems\": 1, \"type\": \"array\"}",
+        "{\"minItems\": 999999999, \"maxItems\": 1e300}",
+        "{\"maxLength\": -1, \"minLength\": 1e99}",
+        "{\"multipleOf\": 1e-300}",
+        "{\"minimum\": -1e308, \"maximum\": 1e308, \"multipleOf\": 999999937}",
+        "{\"patternProperties\": {\".*a.{9}\": {}, \".*b.{9}\": {}, \".*c.{9}\": {}, \".*d.{9}\": "
+        "{}}}",
+        "{\"type\": \"\\ud800\"}",
+        "{\"enum\": [\"\xff\"]}",
+        "[",
+        "{\"type\": [[[[]]]]}"};
+    static const char *const gbnf[] = {
+        "root ::= root \"a\"",
+        "root ::= a\na ::= b\nb ::= a",
+        "root ::= (\"\"*)*",
+        "root ::= x",
+        "root ::= [\xff-\xfe]*",
+        "root ::= \"a\"{1000000000}",
+        "root ::= a a a a\na ::= b b b b b b b b\n"
+        "b ::= c c c c c c c c\nc ::= d{1000}\nd ::= [a-z]{1000} | root",
+        "root ::= (((\"a\"?)*)+)*",
+        "root ::=",
+        "::=",
+        "root ::= \"\\x\""};
+    for (size_t i = 0; i < sizeof schemas / sizeof *schemas; i++) hostile('s', str_of(schemas[i]));
+    for (size_t i = 0; i < sizeof gbnf / sizeof *gbnf; i++) hostile('g', str_of(gbnf[i]));
 }
 
 int main(void) {
@@ -801,6 +902,8 @@ int main(void) {
         cmocka_unit_test(test_bounded_memory),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_hostile_patterns),
+        cmocka_unit_test(test_hostile_grammars),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
