@@ -33,7 +33,7 @@ LIB_SRC := $(filter-out src/cmd/%,$(SRC))
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 CMD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard src/cmd/*.c) $(wildcard src/main.c))
 
-.PHONY: all lib demo test test-unit tests-build check bench bench-peers fuzz fuzz-build install deps models clients clean help format
+.PHONY: all lib demo test test-unit test-agents tests-build check bench bench-peers fuzz fuzz-build install deps models clients clean help format
 all: $(B)/holdfast $(B)/libholdfast.so
 
 lib: $(B)/libholdfast.a
@@ -71,6 +71,9 @@ $(B)/tests/%: tests/%.c $(B)/libholdfast.a Makefile
 tests-build: $(B)/holdfast $(TEST_BIN)
 test: tests-build
 	@tools/run_tests.sh $(B) all
+# Real coding agents from npm; minutes each, so outside of `make test`. AGENTS="pi codex" chooses.
+test-agents: all
+	@HOLDFAST_BUILD=$(B) tests/agents/run.py $(AGENTS)
 test-unit: tests-build
 	@tools/run_tests.sh $(B) unit
 
@@ -132,6 +135,7 @@ help:
 	@echo "make            build $(B)/holdfast and libholdfast"
 	@echo "make demo       install what is missing, build, fetch a small model, ask it a question"
 	@echo "make test       every test that runs in under 15 minutes on 2 cores"
+	@echo "make test-agents  real coding agents from npm against the server (AGENTS=\"pi codex\")"
 	@echo "make deps       install the libraries and tools that the build needs"
 	@echo "make models     fetch the models that tests and benches use"
 	@echo "make clients    fetch the official clients (PyPI) that the end-to-end tests use if they are there"

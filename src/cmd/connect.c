@@ -1,6 +1,7 @@
 /* holdfast connect: the settings that point a coding agent to this server. Prints them, or writes
  * them into the agent's own files, keeping what else stands there and a backup. An agent is a row
  * of the table with one function that builds its settings; facts in peers.md D7. */
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/limits.h"
 #include "base/str.h"
@@ -64,23 +65,30 @@ static void opencode(const struct target *t, struct settings *s) {
     buf_printf(&s->hint, "opencode -m holdfast/%s\n", t->model);
 }
 
+/* KEY = "TEXT": TOML escapes as JSON does. */
+static void toml_text(struct buf *out, const char *key, const char *text) {
+    json_t *value = json_string(text);
+    buf_printf(out, "%s = ", key);
+    if (!value || !json_write(out, value)) out->failed = true;
+    buf_char(out, '\n');
+    json_decref(value);
+}
+
+/* A profile is a file of its own. */
 static void codex(const struct target *t, struct settings *s) {
-    buf_printf(&s->block,
-               "[model_providers.holdfast]\n"
-               "name = \"Holdfast\"\n"
-               "base_url = \"%s/v1\"\n"
-               "wire_api = \"responses\"\n"
-               "requires_openai_auth = false\n"
-               "%s%s%s"
-               "stream_idle_timeout_ms = 900000\n"
-               "supports_websockets = false\n\n"
-               "[profiles.holdfast]\n"
-               "model_provider = \"holdfast\"\n"
-               "model = \"%s\"\n"
-               "model_context_window = %d\n",
-               t->url, strcmp(t->key, "none") ? "http_headers = { Authorization = \"Bearer " : "",
-               strcmp(t->key, "none") ? t->key : "", strcmp(t->key, "none") ? "\" }\n" : "",
-               t->model, t->context);
+    char text[512];
+    struct buf *out = &s->block;
+    toml_text(out, "model_provider", "holdfast");
+    toml_text(out, "model", t->model);
+    buf_printf(out, "model_context_window = %d\n\n[model_providers.holdfast]\n", t->context);
+    toml_text(out, "name", "Holdfast");
+    snprintf(text, sizeof text, "%s/v1", t->url);
+    toml_text(out, "base_url", text);
+    toml_text(out, "wire_api", "responses");
+    buf_cstr(out, "requires_openai_auth = false\nstream_idle_timeout_ms = 900000\n"
+                  "supports_websockets = false\n");
+    snprintf(text, sizeof text, "Bearer %s", t->key);
+    if (strcmp(t->key, "none") != 0) toml_text(out, "http_headers.Authorization", text);
     buf_cstr(&s->hint, "codex -p holdfast\n");
 }
 
@@ -126,7 +134,7 @@ static const struct agent {
     void (*fill)(const struct target *t, struct settings *s);
 } agents[] = {
     {"opencode", ".config/opencode/opencode.json", opencode},
-    {"codex", ".codex/config.toml", codex},
+    {"codex", ".codex/holdfast.config.toml", codex},
     {"pi", ".pi/agent/models.json", pi},
     {"qwen", ".qwen/settings.json", qwen},
     {"claude", ".claude/settings.json", claude},
