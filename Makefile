@@ -127,6 +127,8 @@ install: all
 	install -m 644 include/holdfast.h $(DESTDIR)$(PREFIX)/include/
 	install -m 644 $(B)/libholdfast.a $(DESTDIR)$(PREFIX)/lib/
 	install -m 755 $(B)/libholdfast.so $(DESTDIR)$(PREFIX)/lib/
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/user
+	sed -e 's|@PREFIX@|$(PREFIX)|' tools/holdfast.service.in > $(DESTDIR)$(PREFIX)/lib/systemd/user/holdfast.service
 	sed -e 's|@PREFIX@|$(PREFIX)|;s|@VERSION@|$(VERSION)|' tools/holdfast.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/holdfast.pc
 
 clean:
