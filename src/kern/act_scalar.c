@@ -18,10 +18,10 @@ static uint32_t max_bits(const float *x, int n) {
     return max;
 }
 
-/* Codes of one chunk of 32 in steps of `step`, and their sums. */
-static void quantize_chunk(const float *x, float step, int8_t *q, int16_t *sum) {
+/* Codes of n values in steps of `step`, and the sums of 16 codes each. */
+static void quantize_group(const float *x, int n, float step, int8_t *q, int16_t *sum) {
     float inverse = 1.0f / step;
-    for (int i = 0; i < 32; i++) {
+    for (int i = 0; i < n; i++) {
         float v = x[i] * inverse;
         v = v > -127.0f ? v : -127.0f; /* NaN too */
         v = v < 127.0f ? v : 127.0f;
@@ -30,7 +30,7 @@ static void quantize_chunk(const float *x, float step, int8_t *q, int16_t *sum) 
     }
 }
 
-static void quantize_block(const float *x, int n, struct act_block *out) {
+static void quantize_block(const float *x, int n, int group, struct act_block *out) {
     memset(out, 0, sizeof *out);
     memset(out->s, 1, sizeof out->s);
     float max = quant_from_bits(max_bits(x, n));
@@ -41,18 +41,18 @@ static void quantize_block(const float *x, int n, struct act_block *out) {
     }
     out->d = max / (float)(127 * 15);
     float limit = 15.0f / max;
-    for (int j = 0; j < n / 32; j++) {
-        float s = ceilf(quant_from_bits(max_bits(x + 32 * j, 32)) * limit);
+    for (int i = 0; i < n; i += group) {
+        float s = ceilf(quant_from_bits(max_bits(x + i, group)) * limit);
         s = s > 1.0f ? s : 1.0f;
         s = s < 15.0f ? s : 15.0f;
-        out->s[j] = (uint8_t)s;
-        quantize_chunk(x + 32 * j, out->d * s, out->q + 32 * j, out->sum + 2 * j);
+        memset(out->s + i / 16, (int)s, (size_t)group / 16);
+        quantize_group(x + i, group, out->d * s, out->q + i, out->sum + i / 16);
     }
 }
 
-static void act_quantize(const float *x, int64_t k, struct act_block *out) {
+static void act_quantize(const float *x, int64_t k, int group, struct act_block *out) {
     for (int64_t i = 0; i < k; i += 256)
-        quantize_block(x + i, k - i < 256 ? (int)(k - i) : 256, out++);
+        quantize_block(x + i, k - i < 256 ? (int)(k - i) : 256, group, out++);
 }
 
 /* The scalar matmul reads the columns as they are. */

@@ -109,7 +109,7 @@ static ALWAYS_INLINE void sum_lanes(const int32_t *sums, const float *k_scale,
                                     const struct act_block *q, int chunks, const int LANES,
                                     int from, int to, float *s) {
     vf scale[MAX_CHUNKS];
-    for (int j = 0; j < chunks; j++) scale[j] = v_set(q[j / 8].d * (float)q[j / 8].s[j % 8]);
+    for (int j = 0; j < chunks; j++) scale[j] = v_set(q[j / 8].d * (float)q[j / 8].s[j % 8 * 2]);
     for (int p = from; p < to; p += VL) {
         vf due[4];
         UNROLL for (int i = 0; i < LANES; i++) {

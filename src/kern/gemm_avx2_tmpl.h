@@ -84,30 +84,33 @@ FORCE_INLINE void sub_product(float *acc, const float *d, const float *dx, __m25
     _mm256_store_ps(acc, sum);
 }
 
-/* dot as its type has it, times scale * sub-scale (both int16, in pairs), added to sum. */
-FORCE_INLINE __m256i add_scaled(bool is_signed, __m256i sum, __m256i dot, __m256i scale,
-                                __m256i s) {
-    if (!is_signed) /* dot is a pair of int16 */
-        return _mm256_add_epi32(sum, _mm256_madd_epi16(dot, _mm256_mullo_epi16(scale, s)));
-    scale = _mm256_and_si256(scale, _mm256_set1_epi32(0xFFFF)); /* one of the pair */
-    return _mm256_add_epi32(sum, _mm256_mullo_epi32(dot, _mm256_madd_epi16(scale, s)));
-}
-
-/* sum[v][c] += the integers of block i. */
+/* sum[v][c] += the integers of block i: codes below 64. */
 FORCE_INLINE void super_sums(const struct super_kind *t, const struct panel *p, int i,
                              const struct tile *x, __m256i sum[2][TILE_COLS]) {
-    const struct pack_block *b = x->b + i;
-    int run = t->is_signed ? 8 : t->run;
-    for (int step = 0; step < 64; step += run) {
+    for (int step = 0; step < 64; step += t->run) {
         __m256i dot[2][TILE_COLS];
-        int j = step / 8;
-        const void *scale = p->scale[16 * i + scale_at(j, step / 4 % 2)];
-        if (t->is_signed)
-            dot_words(p->wide + 128 * i + 16 * j, wide_columns(x, 128 * i + 16 * j), 16, dot);
-        else dot_bytes(p->code + 64 * i + step, byte_columns(x, 64 * i + step), run, dot);
+        const void *scale = p->scale[16 * i + scale_at(step / 8, step / 4 % 2)];
+        const int16_t(*s)[2] = x->b[i].s_pair[step / 4] + x->first;
+        dot_bytes(p->code + 64 * i + step, byte_columns(x, 64 * i + step), t->run, dot);
 #define SCALE(v, c)                                                                                \
-    sum[v][c] = add_scaled(t->is_signed, sum[v][c], dot[v][c], load_lanes(scale, v),               \
-                           broadcast(b->s[j][x->first + c]));
+    sum[v][c] = _mm256_add_epi32(                                                                  \
+        sum[v][c],                                                                                 \
+        _mm256_madd_epi16(dot[v][c], _mm256_mullo_epi16(load_lanes(scale, v), broadcast(s[c]))));
+        EACH(SCALE)
+#undef SCALE
+    }
+}
+
+/* The same of int8 codes; the sub-scales of the activations are in the wide pack. */
+FORCE_INLINE void super_sums_wide(const struct panel *p, int i, const struct tile *x,
+                                  __m256i sum[2][TILE_COLS]) {
+    for (int j = 0; j < 8; j++) {
+        __m256i dot[2][TILE_COLS];
+        const void *scale = p->scale[16 * i + scale_at(j, 0)];
+        dot_words(p->wide + 128 * i + 16 * j, wide_columns(x, 128 * i + 16 * j), 16, dot);
+#define SCALE(v, c)                                                                                \
+    sum[v][c] = _mm256_add_epi32(                                                                  \
+        sum[v][c], _mm256_mullo_epi32(dot[v][c], _mm256_srai_epi32(load_lanes(scale, v), 16)));
         EACH(SCALE)
 #undef SCALE
     }
@@ -127,7 +130,8 @@ FORCE_INLINE void super_tile(const struct super_kind *t, const struct panel *p, 
         sum[v][c] = _mm256_sub_epi32(sum[v][c], _mm256_slli_epi32(off[v][c], t->offset_log));
         EACH(START)
 #undef START
-        super_sums(t, p, i, x, sum);
+        if (t->is_signed) super_sums_wide(p, i, x, sum);
+        else super_sums(t, p, i, x, sum);
 #define FINISH(v, c)                                                                               \
     add_product(acc[c] + 8 * v, d + 8 * v, b->d + x->first + c, sum[v][c]);                        \
     if (t->mins) sub_product(acc[c] + 8 * v, dmin + 8 * v, b->d + x->first + c, off[v][c]);
@@ -139,22 +143,25 @@ FORCE_INLINE void super_tile(const struct super_kind *t, const struct panel *p, 
 /* The integers of groups [step, step + steps) of 4 codes of the segment: a chunk or a half. */
 FORCE_INLINE void chunk_sums(const struct chunk_kind *t, const struct panel *p, int step, int steps,
                              const struct tile *x, __m256i sum[2][TILE_COLS]) {
-    const int16_t(*codes)[2] = x->b[step / 64].sum[step / 8 % 8] + x->first;
+    const struct pack_block *b = x->b + step / 64;
+    const int16_t(*s_sum)[2] = b->s_sum[step / 8 % 8] + x->first;
     if (t->is_signed) {
         dot_words(p->wide + 2 * step, wide_columns(x, 2 * step), 2 * steps, sum);
         return;
     }
-    __m256i offset = _mm256_set1_epi16((short)-t->offset), one = _mm256_set1_epi16(1);
+    __m256i offset = _mm256_set1_epi16((short)-t->offset);
     if (t->d_half) /* the pair of sums is that of the chunk's halves */
         offset = step % 8 ? _mm256_slli_epi32(offset, 16) : _mm256_srli_epi32(offset, 16);
 #define START(v, c)                                                                                \
-    sum[v][c] = t->offset ? _mm256_madd_epi16(broadcast(codes[c]), offset) : _mm256_setzero_si256();
+    sum[v][c] = t->offset ? _mm256_madd_epi16(broadcast(s_sum[c]), offset) : _mm256_setzero_si256();
     EACH(START)
 #undef START
     for (int i = step; i < step + steps; i += t->run) {
         __m256i dot[2][TILE_COLS];
+        const int16_t(*s)[2] = b->s_pair[i % 64 / 4] + x->first;
         dot_bytes(p->code + i, byte_columns(x, i), t->run, dot);
-#define WIDEN(v, c) sum[v][c] = _mm256_add_epi32(sum[v][c], _mm256_madd_epi16(dot[v][c], one));
+#define WIDEN(v, c)                                                                                \
+    sum[v][c] = _mm256_add_epi32(sum[v][c], _mm256_madd_epi16(dot[v][c], broadcast(s[c])));
         EACH(WIDEN)
 #undef WIDEN
     }
@@ -165,15 +172,16 @@ FORCE_INLINE void chunk_tile(const struct chunk_kind *t, const struct panel *p, 
     _Alignas(32) float lanes[8][TILE_COLS][PANEL_ROWS] = {0};
     for (int j = 0; j < n_chunks; j++) {
         const struct pack_block *b = x->b + j / 8;
-        const float *ds = b->ds[j % 8] + x->first;
+        const float *dx = b->d + x->first;
         float(*lane)[PANEL_ROWS] = lanes[j % 8];
         __m256i sum[2][TILE_COLS];
         chunk_sums(t, p, 8 * j, t->d_half ? 4 : 8, x, sum);
-#define ADD(v, c)  add_product(lane[c] + 8 * v, p->d[j] + 8 * v, ds + c, sum[v][c]);
-#define ADD2(v, c) add_product(lane[c] + 8 * v, p->d[PANEL_CHUNKS + j] + 8 * v, ds + c, sum[v][c]);
+#define ADD(v, c)  add_product(lane[c] + 8 * v, p->d[j] + 8 * v, dx + c, sum[v][c]);
+#define ADD2(v, c) add_product(lane[c] + 8 * v, p->d[PANEL_CHUNKS + j] + 8 * v, dx + c, sum[v][c]);
 #define ADD_M(v, c)                                                                                \
-    add_product(lane[c] + 8 * v, p->m[j] + 8 * v, ds + c,                                          \
-                _mm256_madd_epi16(broadcast(b->sum[j % 8][x->first + c]), _mm256_set1_epi16(1)));
+    add_product(                                                                                   \
+        lane[c] + 8 * v, p->m[j] + 8 * v, dx + c,                                                  \
+        _mm256_madd_epi16(broadcast(b->s_sum[j % 8][x->first + c]), _mm256_set1_epi16(1)));
         EACH(ADD)
         if (t->m) {
             EACH(ADD_M)

@@ -25,7 +25,7 @@ struct super_kind {
     bool is_signed; /* codes are int8, else 0..63 */
     int offset_log; /* of what has to be taken from each code; 0: nothing */
     int run;        /* AVX2: steps of 4 codes whose products add up in int16 */
-    int group;      /* steps of 4 codes that share a scale: 4 or 8 */
+    int max_code;   /* of unsigned codes */
 };
 
 struct chunk_kind {
@@ -36,7 +36,7 @@ struct chunk_kind {
     __m256 (*m)(const void *row, int64_t chunk);
     __m256 (*d_half)(const void *row, int64_t chunk, int half); /* instead of d: per 16 */
     bool is_signed;
-    int offset, run;
+    int offset, run, max_code;
 };
 
 /* The weights PREFETCH bytes on. Out-of-order execution alone looks only a few blocks ahead, and
@@ -72,7 +72,7 @@ FORCE_INLINE __m256i spread_one(__m256i v, int i) {
 /* acc + the product of a super-block with 256 activations. */
 FORCE_INLINE float super_dot(const struct super_kind *t, const struct super_vec *u,
                              const struct act_block *a, float acc) {
-    __m256i s = _mm256_broadcastsi128_si256(_mm_cvtepu8_epi16(load64(a->s)));
+    __m256i s = spread_scales(load128(a->s));
     __m256i scale = _mm256_mullo_epi16(u->scale, s), sum = _mm256_setzero_si256();
     for (int i = 0; i < 8; i++) {
         __m256i q = _mm256_load_si256((const __m256i *)(a->q + 32 * i));
@@ -146,23 +146,25 @@ FORCE_INLINE __m256 chunk_dot(const struct chunk_kind *t, const struct chunk_vec
     __m256i x = add_across(p[0], p[1], p[2], p[3]), y = add_across(p[4], p[5], p[6], p[7]);
     __m256i first = _mm256_permute2x128_si256(x, y, 0x20);
     __m256i second = _mm256_permute2x128_si256(x, y, 0x31);
-    __m256 s = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load64(a->s)));
-    __m256 ds = _mm256_mul_ps(_mm256_set1_ps(a->d), s);
-    __m256i sums = _mm256_load_si256((const __m256i *)a->sum);
+    __m256i s = _mm256_cvtepu8_epi16(load128(a->s)); /* pairs: those of a chunk's halves */
+    first = _mm256_mullo_epi32(first, _mm256_and_si256(s, _mm256_set1_epi32(0xFFFF)));
+    second = _mm256_mullo_epi32(second, _mm256_srli_epi32(s, 16));
+    __m256 d = _mm256_set1_ps(a->d);
+    __m256i s_sum = _mm256_mullo_epi16(s, _mm256_load_si256((const __m256i *)a->sum));
     if (t->d_half) {
-        __m256i offset = _mm256_mullo_epi16(sums, _mm256_set1_epi16((short)t->offset));
-        first = _mm256_sub_epi32(first, _mm256_madd_epi16(offset, _mm256_set1_epi32(1)));
-        second = _mm256_sub_epi32(second, _mm256_srai_epi32(offset, 16));
-        lanes = _mm256_fmadd_ps(_mm256_mul_ps(u->d[0], ds), _mm256_cvtepi32_ps(first), lanes);
-        return _mm256_fmadd_ps(_mm256_mul_ps(u->d[1], ds), _mm256_cvtepi32_ps(second), lanes);
+        __m256i offset = _mm256_set1_epi32(t->offset);
+        first = _mm256_sub_epi32(first, _mm256_madd_epi16(s_sum, offset));
+        second = _mm256_sub_epi32(second, _mm256_madd_epi16(s_sum, _mm256_slli_epi32(offset, 16)));
+        lanes = _mm256_fmadd_ps(_mm256_mul_ps(u->d[0], d), _mm256_cvtepi32_ps(first), lanes);
+        return _mm256_fmadd_ps(_mm256_mul_ps(u->d[1], d), _mm256_cvtepi32_ps(second), lanes);
     }
     __m256i sum = _mm256_add_epi32(first, second);
     if (t->offset)
-        sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(sums, _mm256_set1_epi16((short)t->offset)));
-    lanes = _mm256_fmadd_ps(_mm256_mul_ps(u->d[0], ds), _mm256_cvtepi32_ps(sum), lanes);
+        sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(s_sum, _mm256_set1_epi16((short)t->offset)));
+    lanes = _mm256_fmadd_ps(_mm256_mul_ps(u->d[0], d), _mm256_cvtepi32_ps(sum), lanes);
     if (!t->m) return lanes;
-    __m256 code_sum = _mm256_cvtepi32_ps(_mm256_madd_epi16(sums, ones));
-    return _mm256_fmadd_ps(_mm256_mul_ps(u->m, ds), code_sum, lanes);
+    __m256 code_sum = _mm256_cvtepi32_ps(_mm256_madd_epi16(s_sum, ones));
+    return _mm256_fmadd_ps(_mm256_mul_ps(u->m, d), code_sum, lanes);
 }
 
 /* ((0+4)+(2+6)) + ((1+5)+(3+7)) */

@@ -40,7 +40,9 @@ static const struct level {
     {"scalar", always, {kern_elem_scalar, kern_act_scalar, kern_matmul_scalar, kern_attn_scalar}},
 #if KERN_X86
     {"avx2", has_avx2, {kern_elem_avx2, kern_act_avx2, kern_matmul_avx2, kern_attn_avx2}},
-    {"avx512", has_avx512, {kern_elem_avx512, kern_matmul_avx512, kern_attn_avx512}},
+    {"avx512",
+     has_avx512,
+     {kern_elem_avx512, kern_act_avx512, kern_matmul_avx512, kern_attn_avx512}},
 #endif
 };
 enum { N_LEVELS = sizeof levels / sizeof levels[0] };
@@ -73,7 +75,7 @@ const struct kern *kern_get(void) {
 
 size_t kern_scratch_bytes(int64_t k) {
     (void)k; /* panels cover one segment of a row, whatever its length */
-    return sizeof(struct panel);
+    return PANELS * sizeof(struct panel);
 }
 
 size_t kern_packed_bytes(int n_cols, int64_t k) {

@@ -3,12 +3,12 @@
  * this machine once; HOLDFAST_CPU=scalar|avx2|avx512 forces a lower one.
  *
  * The arithmetic (the scalar level is its reference, every fma is one rounding):
- *  activation x of a row, per 256 values: x[i] = d * s[i/32] * q[i].
+ *  activation x of a row, per 256 values: x[i] = d * s[i/16] * q[i].
  *  super-block types (q2_k..q6_k, iq4_xs), per 256: I = sum s*sc*w*q and, with mins,
  *      M = sum s*m*q in int32; acc = fma(dw*d, (float)I, acc); acc = fma(-(dmin*d), (float)M, acc)
  *  32-wide types (q4_0 q4_1 q5_0 q5_1 q8_0 iq4_nl mxfp4), chunk j of 32 goes to lane j % 8:
- *      lane[j%8] = fma(dw * (d*s), (float)isum, lane[j%8]); with an offset m:
- *      lane[j%8] = fma(m * (d*s), (float)sum(q), lane[j%8]);
+ *      I = sum s*w*q in int32; lane[j%8] = fma(dw*d, (float)I, lane[j%8]); with an offset m:
+ *      lane[j%8] = fma(m*d, (float)sum(s*q), lane[j%8]);
  *      after every KERN_SEGMENT values and at the end of the row the lanes add as
  *      ((0+4)+(2+6)) + ((1+5)+(3+7)) to acc and start again from 0
  *  nvfp4: two groups of 16 per chunk, in order, each like a 32-wide block, same lanes
@@ -29,9 +29,9 @@
 struct act_block {
     _Alignas(64) int8_t q[256];
     int16_t sum[16]; /* of 16 codes each */
-    uint8_t s[8];
+    uint8_t s[16];   /* of 16 codes each */
     float d;
-    uint8_t pad[20];
+    uint8_t pad[12];
 };
 _Static_assert(sizeof(struct act_block) == 320, "act_block layout");
 static inline int64_t act_blocks(int64_t k) {
@@ -50,7 +50,7 @@ struct kern_cols {
     const struct act_block *q; /* (n_cols, act_blocks(k)) */
     const void *packed;
 };
-enum { KERN_GEMV_COLS = 8, KERN_SEGMENT = 2048 };
+enum { KERN_GEMV_COLS = 8, KERN_SEGMENT = 1024 };
 
 /* y[c * y_ld + r] = W[r] . x[c] for rows r in [row0, row1) and every column c.
  * rows: first row of the matrix. scratch: kern_scratch_bytes(k) bytes of the calling worker. */
@@ -62,8 +62,9 @@ enum kern_act { KERN_SILU, KERN_GELU, KERN_RELU2, KERN_SWIGLU_OAI };
 struct kern {
     const char *level;
     kern_matmul_fn matmul[QUANT_TYPES]; /* every decodable type has one */
-    /* Quantizes one row of k floats (k a multiple of 32). */
-    void (*act_quantize)(const float *x, int64_t k, struct act_block *out);
+    /* Quantizes one row of k floats (k a multiple of 32). group values share a sub-scale: 16, or
+     * 32 for attention, whose sums go over 32 dims. */
+    void (*act_quantize)(const float *x, int64_t k, int group, struct act_block *out);
     /* Packs columns [c0, c0 + 8) (fewer at the end) into packed; size from kern_packed_bytes. */
     void (*act_pack)(const struct kern_cols *x, int c0, void *packed);
 

@@ -21,6 +21,7 @@ void kern_attn_scalar(struct kern *k);
 void kern_elem_avx2(struct kern *k);
 void kern_elem_avx512(struct kern *k);
 void kern_act_avx2(struct kern *k);
+void kern_act_avx512(struct kern *k);
 void kern_matmul_avx2(struct kern *k);
 void kern_attn_avx2(struct kern *k);
 void kern_attn_avx512(struct kern *k);

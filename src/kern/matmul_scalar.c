@@ -19,8 +19,8 @@ static int dot_codes(const int8_t *a, const int8_t *b, int n) {
 static float super_add(const struct super *u, bool mins, const struct act_block *a, float acc) {
     int32_t sum = 0, min_sum = 0;
     for (int j = 0; j < 16; j++) {
-        sum += a->s[j / 2] * u->scale[j] * dot_codes(u->code + 16 * j, a->q + 16 * j, 16);
-        if (mins) min_sum += a->s[j / 2] * u->min[j] * a->sum[j];
+        sum += a->s[j] * u->scale[j] * dot_codes(u->code + 16 * j, a->q + 16 * j, 16);
+        if (mins) min_sum += a->s[j] * u->min[j] * a->sum[j];
     }
     acc = fmaf(u->d * a->d, (float)sum, acc);
     return mins ? fmaf(-(u->dmin * a->d), (float)min_sum, acc) : acc;
@@ -64,14 +64,16 @@ enum chunk_kind { PLAIN, OFFSET, HALVES }; /* one d; d and m; a d per 16 */
 
 FORCE_INLINE float chunk_add(const struct chunk *u, enum chunk_kind kind, const struct act_block *a,
                              int j, float lane) {
-    const int8_t *q = a->q + 32 * j;
-    float ds = a->d * (float)a->s[j];
+    const uint8_t *s = a->s + 2 * j;
+    const int16_t *sum = a->sum + 2 * j;
+    int32_t first = s[0] * dot_codes(u->code, a->q + 32 * j, 16);
+    int32_t second = s[1] * dot_codes(u->code + 16, a->q + 32 * j + 16, 16);
     if (kind == HALVES) {
-        lane = fmaf(u->d[0] * ds, (float)dot_codes(u->code, q, 16), lane);
-        return fmaf(u->d[1] * ds, (float)dot_codes(u->code + 16, q + 16, 16), lane);
+        lane = fmaf(u->d[0] * a->d, (float)first, lane);
+        return fmaf(u->d[1] * a->d, (float)second, lane);
     }
-    lane = fmaf(u->d[0] * ds, (float)dot_codes(u->code, q, 32), lane);
-    if (kind == OFFSET) lane = fmaf(u->m * ds, (float)(a->sum[2 * j] + a->sum[2 * j + 1]), lane);
+    lane = fmaf(u->d[0] * a->d, (float)(first + second), lane);
+    if (kind == OFFSET) lane = fmaf(u->m * a->d, (float)(s[0] * sum[0] + s[1] * sum[1]), lane);
     return lane;
 }
 

@@ -10,6 +10,7 @@
 
 enum {
     PANEL_ROWS = 16,
+    PANELS = 2, /* that a worker fills before it runs over the columns */
     PANEL_COLS = 8,
     PANEL_CHUNKS = KERN_SEGMENT / 32,
     PANEL_BLOCKS = KERN_SEGMENT / 256
@@ -19,7 +20,7 @@ enum {
 struct panel {
     union {
         _Alignas(64) uint8_t code[KERN_SEGMENT / 4][PANEL_ROWS][4];
-        int16_t wide[KERN_SEGMENT / 2][PANEL_ROWS][2]; /* AVX2, 8-bit signed codes */
+        int16_t wide[KERN_SEGMENT / 2][PANEL_ROWS][2]; /* AVX2, signed codes */
     };
     union {
         struct {                                             /* super-block types */
@@ -33,16 +34,21 @@ struct panel {
         };
     };
 };
+enum { NARROW_CODE = 16 }; /* 16 products of at most this and 127 add to an int16 */
 
 struct pack_block { /* 256 values of 8 columns; absent columns are zero */
     _Alignas(64) int8_t q[64][PANEL_COLS][4];
-    int16_t s[8][PANEL_COLS][2];     /* sub-scale of a chunk, twice */
-    int16_t s_sum[8][PANEL_COLS][2]; /* sub-scale * sum of 16 codes */
-    int16_t sum[8][PANEL_COLS][2];   /* sum of 16 codes */
-    float ds[8][PANEL_COLS];         /* d * s */
+    union {
+        int16_t s_pair[16][PANEL_COLS][2]; /* AVX2: sub-scale of a group of 16, twice */
+        struct {                           /* AVX-512 */
+            int32_t s[16][PANEL_COLS], sum_128[16][PANEL_COLS]; /* -128 * sum of 16 codes */
+            float s_f32[16][PANEL_COLS];
+        };
+    };
+    int16_t s_sum[8][PANEL_COLS][2]; /* sub-scale * sum of codes, of a chunk's two groups */
     float d[PANEL_COLS];
 };
-struct pack_wide { /* the same codes as int16 */
+struct pack_wide { /* AVX2: codes times sub-scales */
     int16_t q[128][PANEL_COLS][2];
 };
 

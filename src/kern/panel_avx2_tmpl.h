@@ -37,19 +37,20 @@ FORCE_INLINE void transpose_rows(const void *rows, size_t stride, int n, void *o
                           (char *)out + 64 * i + 32 * half, 64);
 }
 
-/* How a level's tiles take int8 codes: as int16, or as bytes with 128 added. */
+/* How a level's tiles take codes that are signed or too large for sums in int16: AVX2 as words,
+ * AVX-512 as bytes with 128 added. */
 #if defined(__AVX512F__) || defined(HOLDFAST_SIMDE)
 enum { WIDE_CODES = 0 };
 #else
 enum { WIDE_CODES = 1 };
 #endif
 
-/* The codes of 16 rows of 256 to the panel, from value k0 on. */
-FORCE_INLINE void store_codes(bool is_signed, __m256i code[16][8], int k0, struct panel *p) {
-    if (!is_signed || !WIDE_CODES) {
-        for (int r = 0; r < 16 && is_signed; r++)
+/* The codes of 16 rows of 256, with `add` added, to the panel from value k0 on. */
+FORCE_INLINE void store_codes(bool wide, int add, __m256i code[16][8], int k0, struct panel *p) {
+    if (!wide) {
+        for (int r = 0; r < 16 && add; r++)
             for (int i = 0; i < 8; i++)
-                code[r][i] = _mm256_xor_si256(code[r][i], _mm256_set1_epi8((char)0x80));
+                code[r][i] = _mm256_add_epi8(code[r][i], _mm256_set1_epi8((char)add));
         transpose_rows(code, sizeof code[0], 64, p->code[k0 / 4]);
         return;
     }
@@ -92,7 +93,7 @@ FORCE_INLINE void fill_super(const struct super_kind *t, const struct matmul_arg
             min[r] = _mm256_unpacklo_epi16(_mm256_permute4x64_epi64(m, 0x50),
                                            _mm256_permute4x64_epi64(m, 0xFA));
         }
-        store_codes(t->is_signed, code, 256 * i, p);
+        store_codes(t->is_signed && WIDE_CODES, t->is_signed ? 128 : 0, code, 256 * i, p);
         transpose_rows(scale, sizeof scale[0], 16, p->scale[16 * i]);
         if (t->mins || t->offset_log || t->is_signed)
             transpose_rows(min, sizeof min[0], 8, p->min[8 * i]);
@@ -103,6 +104,7 @@ FORCE_INLINE void fill_chunk(const struct chunk_kind *t, const struct matmul_arg
                              int64_t chunk0, int n_chunks, struct panel *p) {
     __m256i code[16][8];
     __m256 d[2][16], m[16];
+    int add = !WIDE_CODES && t->max_code > NARROW_CODE ? 128 - t->offset : 0;
     for (int j = 0; j < n_chunks; j += 8) {
         for (int r = 0; r < 16; r++) {
             struct chunk_vec u;
@@ -114,7 +116,7 @@ FORCE_INLINE void fill_chunk(const struct chunk_kind *t, const struct matmul_arg
             if (t->d_half) d[1][r] = u.d[1];
             if (t->m) m[r] = u.m;
         }
-        store_codes(t->is_signed, code, 32 * j, p);
+        store_codes(t->is_signed && WIDE_CODES, add, code, 32 * j, p);
         transpose_rows(d[0], sizeof d[0][0], 8, p->d[j]);
         if (t->d_half) transpose_rows(d[1], sizeof d[1][0], 8, p->d[PANEL_CHUNKS + j]);
         if (t->m) transpose_rows(m, sizeof m[0], 8, p->m[j]);

@@ -73,7 +73,7 @@ static void quantize_rows(const struct rows_phase *p, int64_t begin, int64_t end
     const struct kern *k = p->c->kern;
     struct act_block *q = a->q;
     for (int64_t r = begin; r < end; r++)
-        k->act_quantize(a->x + r * a->ld, a->n, q + r * act_blocks(a->n));
+        k->act_quantize(a->x + r * a->ld, a->n, 16, q + r * act_blocks(a->n));
     if (a->n_rows <= KERN_GEMV_COLS) return;
     struct kern_cols cols = cpu_cols(a);
     k->act_pack(&cols, (int)begin, a->packed);

@@ -252,7 +252,7 @@ static void load_queries(const struct attn_job *j, const struct attn_block *b,
         memcpy(q, a->q + row * a->q_ld + head * a->k_dim, (size_t)a->k_dim * sizeof *q);
         memset(q + a->k_dim, 0, (size_t)(ld - a->k_dim) * sizeof *q);
         if (attn_quantized((enum attn_type)a->kv.k_type))
-            j->c->kern->act_quantize(q, ld, s->q_quant + c * act_blocks(ld));
+            j->c->kern->act_quantize(q, ld, 32, s->q_quant + c * act_blocks(ld));
     }
 }
 

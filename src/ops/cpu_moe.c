@@ -167,7 +167,7 @@ static void inner_quantize_worker(void *ctx, int worker) {
     (void)worker;
     while (pool_take(&p->tasks, &begin, &end))
         for (int64_t r = begin; r < end; r++)
-            p->c->kern->act_quantize(a->x + r * a->ld, a->n,
+            p->c->kern->act_quantize(a->x + r * a->ld, a->n, 16,
                                      (struct act_block *)a->q + r * act_blocks(a->n));
 }
 

@@ -14,7 +14,7 @@ static double act_value(const struct product *p, int c, int64_t i, double *step)
     *step = 0;
     if (quant_info(p->type->type)->block == 1) return p->x[c * p->k + i];
     const struct act_block *a = p->q + c * act_blocks(p->k) + i / 256;
-    *step = (double)a->d * a->s[i % 256 / 32];
+    *step = (double)a->d * a->s[i % 256 / 16];
     return *step * a->q[i % 256];
 }
 
@@ -113,33 +113,34 @@ static const struct {
     {QUANT_F32, {0xB6EEAF165A0F7CDD, 0x58D774D61490EC01}},
     {QUANT_F16, {0x3A6E58A972FA7469, 0x86CA8027555D0294}},
     {QUANT_BF16, {0xB3E45937C577D2B5, 0xB226B403C1B3091E}},
-    {QUANT_Q4_0, {0x1D978891DE875A7A, 0x596DAADA73194CDA}},
-    {QUANT_Q4_1, {0x8D629F170F63667F, 0x6B7AF9C72D791DE0}},
-    {QUANT_Q5_0, {0x07F1A8CF45F0EFC5, 0x277641B655415C7F}},
-    {QUANT_Q5_1, {0xE157137A903FAFDB, 0x77A014659B00C0CB}},
-    {QUANT_Q8_0, {0xC38D8623600F3999, 0xBB4C51F88CC51C05}},
-    {QUANT_IQ4_NL, {0x549461E890CF96B4, 0xA400B624E86E6408}},
-    {QUANT_MXFP4, {0xCDD75EE759C7B44B, 0x54B34DE358B2D6FD}},
-    {QUANT_NVFP4, {0xC5953F5F2D46BD6D, 0x090A9C2F95529751}},
-    {QUANT_Q2_K, {0xFE6E20908FD2A0DC, 0x06521DF1C7FE0353}},
-    {QUANT_Q3_K, {0xB2A8A0597B9E5E46, 0x1BB02A2D006EB2FB}},
-    {QUANT_Q4_K, {0x618EFC60E287977F, 0x19A1F5D89A4BDF3E}},
-    {QUANT_Q5_K, {0x8C38FDDF84D8DC4C, 0xFA372D53EAE11162}},
-    {QUANT_Q6_K, {0x5463B8657E16B7F3, 0x924511C69F114E43}},
-    {QUANT_IQ4_XS, {0x62F6C56E07243624, 0xEFD6B58C32548790}},
+    {QUANT_Q4_0, {0x75570B3B1F683085, 0xA107CED6821DEA1D}},
+    {QUANT_Q4_1, {0x6F4408EB5307DA0C, 0xF2B6861204A9095C}},
+    {QUANT_Q5_0, {0x2EE32E41458C1EA6, 0xE100E176A9C51B17}},
+    {QUANT_Q5_1, {0x1B8D54335DE2D58E, 0xB3E9ED22B5873638}},
+    {QUANT_Q8_0, {0x3E19E4C3AE4B984D, 0x4B27F6045A297E9F}},
+    {QUANT_IQ4_NL, {0xBEF2CA2E107A1C8D, 0xC39256D0DDF3709B}},
+    {QUANT_MXFP4, {0x5AA8DC1AF912B93C, 0x44AC2309BE4238B4}},
+    {QUANT_NVFP4, {0x1228FC841A1FA760, 0x985B5E0F9FD532B0}},
+    {QUANT_Q2_K, {0x1426DCB4DA7C8FBB, 0x1A729930533AD3FC}},
+    {QUANT_Q3_K, {0xEF35BAA8865145D6, 0xA40E695136F725DE}},
+    {QUANT_Q4_K, {0x8A4DC1666654D0BD, 0xAA26B70D1D606F71}},
+    {QUANT_Q5_K, {0xF1F4F218E66F7356, 0x50B47ACDEE0AE5C7}},
+    {QUANT_Q6_K, {0xE5134B16852B0F02, 0x14CF035497FC3384}},
+    {QUANT_IQ4_XS, {0x72A868D1915ABC9A, 0xDBE9CA92C444C9B7}},
 };
 
 static void hashes_hold(void **state) {
     (void)state;
+    bool hold = true;
     for (int i = 0; i < N_TYPE_CASES; i++) {
         assert_int_equal(golden[i].type, type_cases[i].type);
-        for (int cols = 3; cols <= 11; cols += 8) {
-            uint64_t hash = hash_results(&type_cases[i], cols);
-            if (hash != golden[i].hash[cols > 8])
-                fail_msg("%s: hash 0x%016llX", quant_info(golden[i].type)->name,
-                         (unsigned long long)hash);
-        }
+        uint64_t few = hash_results(&type_cases[i], 3), many = hash_results(&type_cases[i], 11);
+        if (few == golden[i].hash[0] && many == golden[i].hash[1]) continue;
+        print_error("%s: {0x%016llX, 0x%016llX}\n", quant_info(golden[i].type)->name,
+                    (unsigned long long)few, (unsigned long long)many);
+        hold = false;
     }
+    assert_true(hold);
 }
 
 int main(void) {

@@ -112,7 +112,7 @@ static inline struct product product_make(const struct type_case *t, int rows, i
 static inline void product_quantize(struct product *p, const struct kern *kern) {
     if (quant_info(p->type->type)->block == 1) return;
     for (int c = 0; c < p->cols; c++)
-        kern->act_quantize(p->x + c * p->k, p->k, p->q + c * act_blocks(p->k));
+        kern->act_quantize(p->x + c * p->k, p->k, 16, p->q + c * act_blocks(p->k));
     for (int c = 0; c < p->cols; c += 8) kern->act_pack(&p->in, c, p->packed);
 }
 

@@ -37,6 +37,7 @@ static void avx512_agrees(void **state) {
     if (!avx2) skip();
     struct kern emulated = *avx2;
     emulated.level = "avx512 (emulated)";
+    kern_act_avx512(&emulated);
     emulated_matmul_avx512(&emulated);
     for (int i = 0; i < N_TYPE_CASES; i++) {
         const struct type_case *t = &type_cases[i];
