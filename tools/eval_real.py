@@ -43,13 +43,13 @@ def main():
             continue
         with tempfile.TemporaryDirectory() as tmp:
             exact = pathlib.Path(tmp) / "f32.gguf"
-            subprocess.run([args.holdfast, "quantize", path, "f32", exact], check=True, capture_output=True)
-            for text_name, text in json.loads(reference.read_text())["texts"].items():
+            subprocess.run([args.holdfast, "quantize", path, exact, "f32"], check=True, capture_output=True)
+            for text in json.loads(reference.read_text())["texts"]:
                 base = pathlib.Path(tmp) / "base.f32"
                 evaluate(exact, text, "f32", "--logits", base)
                 for kv in args.kv.split(","):
                     r = evaluate(path, text, kv, "--kl", base)
-                    print(f"| {name} | {text_name} | {kv} | {r['kl']:.5f} | {text['ref_kl']:.5f} | "
+                    print(f"| {name} | {text['text']} | {kv} | {r['kl']:.5f} | {text['ref_kl']:.5f} | "
                           f"{r['kl'] / text['ref_kl']:.2f} | {100 * r['top1']:.1f} | {100 * text['ref_top1']:.1f} | "
                           f"{r['ppl'] / text['exact_ppl']:.4f} |", flush=True)
 

@@ -105,7 +105,7 @@ static uint64_t mix_numbers(uint64_t h, const struct gguf *g) {
 /* What a cached page depends on: metadata, tensor layout, samples of every tensor's bytes, and
  * the version of our arithmetic. Caches on disk outlive the file, so it must know it again. */
 static uint64_t fingerprint(const struct gguf *g, const struct config *c) {
-    enum { ARITHMETIC_VERSION = 2, SAMPLE = 64, N_SAMPLES = 4 };
+    enum { ARITHMETIC_VERSION = 3, SAMPLE = 64, N_SAMPLES = 4 };
     uint64_t h = mix(ARITHMETIC_VERSION, str_hash(str_of(c->arch)));
     h = mix_numbers(mix(h, gguf_file_bytes(g)), g);
     for (uint64_t i = 0; i < gguf_n_tensors(g); i++) {
