@@ -64,7 +64,7 @@ def long_prompts_show_life():
     """Headers at once and, for Claude Code, empty deltas of an open block: pings do not count."""
     with Server("--keep-alive", "1", "-ub", "16", model=slow_model()) as s:
         for path in (CHAT, MESSAGES, RESPONSES):
-            st = s.stream(path, ask(path, "word " * 1300 + path, call=False, ignore_eos=True))
+            st = s.stream(path, ask(path, path + " word" * 1300, call=False, ignore_eos=True))
             assert st.head() == 200
             assert s.requests()[0]["generated_tokens"] == 0
             seen = []
