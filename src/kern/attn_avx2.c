@@ -71,37 +71,11 @@ static ALWAYS_INLINE void dot_tile_q4(const uint8_t *k, const int8_t *const *q, 
     }
 }
 
-/* Every tile that holds a visible position, every chunk. */
-static ALWAYS_INLINE void dot_cols(bool q4, const uint8_t *codes, const struct attn_query *q,
-                                   int c0, int32_t *sums, const int C) {
-    int dp = attn_pad32(q->dim), chunks = dp / 32, tile_bytes = dp * (q4 ? 8 : 16);
-    for (int j = 0; j < chunks; j++) {
-        const int8_t *x[COLS_AT_ONCE];
-        int x_sum[COLS_AT_ONCE];
-        for (int c = 0; c < C; c++) {
-            const struct act_block *b = q->q + (c0 + c) * act_blocks(dp) + j / 8;
-            x[c] = b->q + j % 8 * 32;
-            x_sum[c] = b->sum[j % 8 * 2] + b->sum[j % 8 * 2 + 1];
-        }
-        for (int tile = q->lo / 16; tile * 16 < q->hi; tile++) {
-            const uint8_t *k = codes + tile * tile_bytes + j * (q4 ? 256 : 512);
-            int32_t *out[COLS_AT_ONCE];
-            for (int c = 0; c < C; c++) out[c] = sums + (c * chunks + j) * ATTN_UNIT + tile * 16;
-            if (q4) dot_tile_q4(k, x, x_sum, out, C);
-            else dot_tile_q8(k, x, out, C);
-        }
-    }
+static ALWAYS_INLINE void dot_tile(bool q4, const uint8_t *k, const int8_t *const *q,
+                                   const int *q_sum, int32_t *const *out, const int C) {
+    if (q4) dot_tile_q4(k, q, q_sum, out, C);
+    else dot_tile_q8(k, q, out, C);
 }
-#define DOT(name, q4)                                                                              \
-    static void name(const void *codes, const struct attn_query *q, int c0, int n,                 \
-                     int32_t *sums) {                                                              \
-        if (n == 4) dot_cols(q4, codes, q, c0, sums, 4);                                           \
-        if (n == 3) dot_cols(q4, codes, q, c0, sums, 3);                                           \
-        if (n == 2) dot_cols(q4, codes, q, c0, sums, 2);                                           \
-        if (n == 1) dot_cols(q4, codes, q, c0, sums, 1);                                           \
-    }
-DOT(dot_q8, false)
-DOT(dot_q4, true)
 
 /* Sum of one column's P, for the offset of q4_0 codes. */
 static inline int32_t sum_weights(const int16_t *P) {
@@ -116,7 +90,7 @@ static inline int32_t sum_weights(const int16_t *P) {
 
 /* Half a group's 16 dims of C columns over the position pairs [pair0, pair1). q8_0: 8 dims in each
  * vector, in order. q4_0: 8 bytes' low nibbles (dims e) and high nibbles (16 + e), as 0..15. */
-static ALWAYS_INLINE void mix_tile(bool q4, const uint8_t *v, int stride, int half, int pair0,
+static ALWAYS_INLINE void mix_half(bool q4, const uint8_t *v, int stride, int half, int pair0,
                                    int pair1, const int16_t *P, int32_t *sums, const int C) {
     __m256i acc[2 * COLS_AT_ONCE];
     UNROLL for (int i = 0; i < 2 * C; i++) acc[i] = _mm256_setzero_si256();
@@ -142,29 +116,12 @@ static ALWAYS_INLINE void mix_tile(bool q4, const uint8_t *v, int stride, int ha
     }
 }
 
-static ALWAYS_INLINE void mix_cols(bool q4, const uint8_t *codes, int dim, int group,
-                                   const struct attn_step *st, const int16_t *P, int32_t *sums) {
-    int stride = attn_pad32(dim) * (q4 ? 1 : 2), pair0 = st->lo / 2, pair1 = (st->hi + 1) / 2;
-    const uint8_t *v = codes + group * (q4 ? 32 : 64);
-    for (int c = 0; c < st->n; c += COLS_AT_ONCE)
-        for (int half = 0; half < 2; half++) {
-            const int16_t *w = P + c * ATTN_UNIT;
-            int32_t *out = sums + c * 32;
-            int n = st->n - c;
-            if (n >= 4) mix_tile(q4, v, stride, half, pair0, pair1, w, out, 4);
-            if (n == 3) mix_tile(q4, v, stride, half, pair0, pair1, w, out, 3);
-            if (n == 2) mix_tile(q4, v, stride, half, pair0, pair1, w, out, 2);
-            if (n == 1) mix_tile(q4, v, stride, half, pair0, pair1, w, out, 1);
-        }
+static ALWAYS_INLINE void mix_tile(bool q4, const uint8_t *v, int stride, int pair0, int pair1,
+                                   const int16_t *P, int32_t *sums, const int C) {
+    for (int half = 0; half < 2; half++) mix_half(q4, v, stride, half, pair0, pair1, P, sums, C);
 }
-static void mix_q8(const void *codes, int dim, int group, const struct attn_step *st,
-                   const int16_t *P, int32_t *sums) {
-    mix_cols(false, codes, dim, group, st, P, sums);
-}
-static void mix_q4(const void *codes, int dim, int group, const struct attn_step *st,
-                   const int16_t *P, int32_t *sums) {
-    mix_cols(true, codes, dim, group, st, P, sums);
-}
+
+#include "kern/attn_cols_tmpl.h"
 
 #define ATTN_FILL kern_attn_avx2
 #include "kern/attn_tmpl.h"

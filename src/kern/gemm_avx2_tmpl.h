@@ -84,14 +84,21 @@ FORCE_INLINE void sub_product(float *acc, const float *d, const float *dx, __m25
     _mm256_store_ps(acc, sum);
 }
 
+/* How many steps of 4 codes, each two products of at most max_code * 127 to a lane, add up in
+ * int16. A group of 16 is 4 steps. */
+FORCE_INLINE int run_of(int max_code) {
+    return max_code <= 32 ? 4 : 2;
+}
+
 /* sum[v][c] += the integers of block i: codes below 64. */
 FORCE_INLINE void super_sums(const struct super_kind *t, const struct panel *p, int i,
                              const struct tile *x, __m256i sum[2][TILE_COLS]) {
-    for (int step = 0; step < 64; step += t->run) {
+    const int run = run_of(t->max_code);
+    for (int step = 0; step < 64; step += run) {
         __m256i dot[2][TILE_COLS];
         const void *scale = p->scale[16 * i + scale_at(step / 8, step / 4 % 2)];
         const int16_t(*s)[2] = x->b[i].s_pair[step / 4] + x->first;
-        dot_bytes(p->code + 64 * i + step, byte_columns(x, 64 * i + step), t->run, dot);
+        dot_bytes(p->code + 64 * i + step, byte_columns(x, 64 * i + step), run, dot);
 #define SCALE(v, c)                                                                                \
     sum[v][c] = _mm256_add_epi32(                                                                  \
         sum[v][c],                                                                                 \
@@ -156,10 +163,11 @@ FORCE_INLINE void chunk_sums(const struct chunk_kind *t, const struct panel *p, 
     sum[v][c] = t->offset ? _mm256_madd_epi16(broadcast(s_sum[c]), offset) : _mm256_setzero_si256();
     EACH(START)
 #undef START
-    for (int i = step; i < step + steps; i += t->run) {
+    const int run = run_of(t->max_code);
+    for (int i = step; i < step + steps; i += run) {
         __m256i dot[2][TILE_COLS];
         const int16_t(*s)[2] = b->s_pair[i % 64 / 4] + x->first;
-        dot_bytes(p->code + i, byte_columns(x, i), t->run, dot);
+        dot_bytes(p->code + i, byte_columns(x, i), run, dot);
 #define WIDEN(v, c)                                                                                \
     sum[v][c] = _mm256_add_epi32(sum[v][c], _mm256_madd_epi16(dot[v][c], broadcast(s[c])));
         EACH(WIDEN)

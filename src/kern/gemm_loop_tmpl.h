@@ -17,12 +17,13 @@ FORCE_INLINE void run_tile(const struct super_kind *s, const struct chunk_kind *
     for (int i = 0; i < n_cols; i++) memcpy(y + i * g->y_ld, acc[i], y_bytes);
 }
 
-/* Exactly one of the kinds is given. Columns meet two panels at a time: reading them again for
+/* Exactly one of the kinds is given. Columns meet PANELS panels at a time: reading them again for
  * every 16 rows would wait for memory behind the second cache. */
 FORCE_INLINE void gemm(const struct super_kind *s, const struct chunk_kind *t,
                        const struct matmul_args *g, struct panel *p) {
     for (int64_t r = g->row0; r < g->row1; r += PANELS * PANEL_ROWS) {
-        int n_panels = g->row1 - r > PANEL_ROWS ? 2 : 1;
+        int n_panels = 0;
+        while (n_panels < PANELS && r + n_panels * PANEL_ROWS < g->row1) n_panels++;
         for (int64_t k0 = 0; k0 < g->x->k; k0 += KERN_SEGMENT) {
             int n = g->x->k - k0 < KERN_SEGMENT ? (int)(g->x->k - k0) : KERN_SEGMENT;
             for (int i = 0; i < n_panels; i++)

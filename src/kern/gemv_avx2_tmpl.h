@@ -24,7 +24,6 @@ struct super_kind {
     bool mins;
     bool is_signed; /* codes are int8, else 0..63 */
     int offset_log; /* of what has to be taken from each code; 0: nothing */
-    int run;        /* AVX2: steps of 4 codes whose products add up in int16 */
     int max_code;   /* of unsigned codes */
 };
 
@@ -36,7 +35,7 @@ struct chunk_kind {
     __m256 (*m)(const void *row, int64_t chunk);
     __m256 (*d_half)(const void *row, int64_t chunk, int half); /* instead of d: per 16 */
     bool is_signed;
-    int offset, run, max_code;
+    int offset, max_code;
 };
 
 /* The weights PREFETCH bytes on. Out-of-order execution alone looks only a few blocks ahead, and

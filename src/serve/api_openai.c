@@ -113,6 +113,14 @@ json_t *openai_logprobs(const struct answer *a, const struct answer_token *t, si
     return json_pack("{s:o}", "content", list);
 }
 
+void openai_logprobs_add(const struct answer *a, json_t **list, const struct hold_token *t) {
+    struct answer_token one = {t->id, t->logprob, {t->bytes, t->len}, t->n_top, t->top};
+    json_t *more = openai_logprobs(a, &one, 1);
+    if (!*list) *list = json_array();
+    json_array_extend(*list, json_object_get(more, "content"));
+    json_decref(more);
+}
+
 /* ---- /v1/models --------------------------------------------------------------------------- */
 static json_t *model_json(const struct model_view *v) {
     json_t *m = json_pack("{s:s, s:s, s:I, s:s}", "id", v->config->name, "object", "model",

@@ -42,6 +42,8 @@ json_t *openai_timings(const struct answer *a);
 const char *openai_finish(const struct hold_done *d);
 /* {"content": [...]} as chat has it, of n tokens. */
 json_t *openai_logprobs(const struct answer *a, const struct answer_token *t, size_t n);
+/* Appends a token's entry to *list, which is made at the first one. */
+void openai_logprobs_add(const struct answer *a, json_t **list, const struct hold_token *t);
 
 void openai_chat(struct http_req *r); /* a handler */
 

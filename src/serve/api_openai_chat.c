@@ -76,12 +76,8 @@ static void block(struct answer *a, int i, const struct hold_event *ev, struct b
 
 static void token(struct answer *a, int i, const struct hold_token *t, struct buf *out) {
     struct chat_choice *c = &((struct chat_state *)a->ctx)->choice[i];
-    struct answer_token one = {t->id, t->logprob, {t->bytes, t->len}, t->n_top, t->top};
-    json_t *list = openai_logprobs(a, &one, 1);
     (void)out;
-    if (!c->tokens) c->tokens = json_array();
-    json_array_extend(c->tokens, json_object_get(list, "content"));
-    json_decref(list);
+    openai_logprobs_add(a, &c->tokens, t);
 }
 
 static void choice(struct answer *a, int i, struct buf *out) {

@@ -256,13 +256,9 @@ static void on_block(struct answer *a, int i, const struct hold_event *ev, struc
 
 static void on_token(struct answer *a, int i, const struct hold_token *t, struct buf *out) {
     struct state *s = a->ctx;
-    struct answer_token one = {t->id, t->logprob, {t->bytes, t->len}, t->n_top, t->top};
-    json_t *list = openai_logprobs(a, &one, 1);
     (void)i;
     (void)out;
-    if (!s->fresh) s->fresh = json_array();
-    json_array_extend(s->fresh, json_object_get(list, "content"));
-    json_decref(list);
+    openai_logprobs_add(a, &s->fresh, t);
 }
 
 static json_t *finish(struct answer *a) {
