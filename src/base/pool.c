@@ -78,16 +78,18 @@ static void *worker_main(void *arg) {
     if (p->pin) os_pin_thread(w->index);
     for (uint64_t seen = 0;;) {
         if (!spin_for(p, seen)) sleep_for(p, seen);
-        if (atomic_load(&p->stop)) return NULL;
-        if (!enter(p, &seen)) continue;
+        bool inside = enter(p, &seen);
+        if (atomic_load(&p->stop)) return NULL; /* pool_close's phase has no work: none is inside */
+        if (!inside) continue;
         p->fn(p->ctx, w->index);
         atomic_fetch_sub_explicit(&p->state, 1, memory_order_release);
     }
 }
 
-static void begin(struct pool *p) {
+/* The next phase; open: with work to do. */
+static void begin(struct pool *p, uint64_t open) {
     uint64_t s = atomic_load_explicit(&p->state, memory_order_relaxed);
-    atomic_store(&p->state, (s / PHASE + 1) * PHASE + OPEN);
+    atomic_store(&p->state, (s / PHASE + 1) * PHASE + open);
     if (atomic_load(&p->sleepers) == 0) return;
     pthread_mutex_lock(&p->lock);
     pthread_cond_broadcast(&p->wake);
@@ -130,7 +132,7 @@ struct pool *pool_open(int n_threads, bool pin, struct err *e) {
 void pool_close(struct pool *p) {
     if (!p) return;
     atomic_store(&p->stop, true);
-    begin(p);
+    begin(p, 0);
     for (int i = 0; i < p->n - 1; i++) pthread_join(p->threads[i], NULL);
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->wake);
@@ -150,7 +152,7 @@ void pool_run(struct pool *p, void (*fn)(void *ctx, int worker), void *ctx) {
     }
     p->fn = fn;
     p->ctx = ctx;
-    begin(p);
+    begin(p, OPEN);
     fn(ctx, 0);
     atomic_fetch_and(&p->state, ~OPEN);
     for (int i = 0; atomic_load_explicit(&p->state, memory_order_acquire) & INSIDE; i++) {

@@ -165,6 +165,22 @@ static void test_pool(void **state) {
     }
 }
 
+/* A worker may be between two phases when the pool closes: it must see that, and call nothing. */
+static void test_pool_closes(void **state) {
+    (void)state;
+    for (int i = 0; i < 10000; i++) {
+        struct err e = {0};
+        struct pool *p = pool_open(3, false, &e);
+        assert_non_null(p);
+        for (int64_t n = 0; n < 3; n++) {
+            struct sums s = {.total = 0};
+            pool_tasks_reset(&s.tasks, n, 1);
+            pool_run(p, add_range, &s);
+        }
+        pool_close(p);
+    }
+}
+
 static void test_err(void **state) {
     (void)state;
     struct err e = {0};
@@ -180,9 +196,11 @@ static void test_err(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_str),  cmocka_unit_test(test_utf8),   cmocka_unit_test(test_buf),
-        cmocka_unit_test(test_mem),  cmocka_unit_test(test_forbid), cmocka_unit_test(test_json),
-        cmocka_unit_test(test_pool), cmocka_unit_test(test_err),
+        cmocka_unit_test(test_str),    cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_buf),    cmocka_unit_test(test_mem),
+        cmocka_unit_test(test_forbid), cmocka_unit_test(test_json),
+        cmocka_unit_test(test_pool),   cmocka_unit_test(test_pool_closes),
+        cmocka_unit_test(test_err),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
