@@ -77,10 +77,10 @@ static bool keep_rendering(struct hold_request *r, struct prompt *p, struct err 
 /* The parser of the answer, and what ends its reasoning. */
 static bool make_parser(struct hold_request *r, const struct prompt *p, struct err *e) {
     const struct vocab *v = r->model->vocab;
-    struct toolcall_options how = {.tools = r->tools,
+    struct toolcall_options how = {.tools = r->tools, /* none, or none to be called: NULL */
                                    .vocab = v,
                                    .prompt = prompt_tail(p),
-                                   .no_calls = r->o.chat->tool_choice == HOLD_TOOLS_NONE};
+                                   .no_calls = !r->tools};
     struct str open = p->descr->think_open, close = p->descr->think_close;
     struct tokens first = {0};
     if (r->o.raw) return true;
