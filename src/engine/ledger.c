@@ -18,8 +18,9 @@ struct entry {
     struct entry *chain;
     uint64_t key;
     size_t bytes;
-    size_t text_len, from, to, n;
-    int32_t token[]; /* n, and behind them the text */
+    size_t text_len, from, to, n, lead_len, n_lead;
+    bool opens;
+    int32_t token[]; /* n, n_lead of the lead, and behind them the text and the lead */
 };
 
 struct ledger {
@@ -43,7 +44,12 @@ struct ledger *ledger_new(size_t max_bytes, struct err *e) {
 }
 
 static char *entry_text(const struct entry *n) {
-    return (char *)(uintptr_t)(n->token + n->n);
+    return (char *)(uintptr_t)(n->token + n->n + n->n_lead);
+}
+
+/* Of tokens and texts. */
+static size_t entry_bytes(const struct entry *n) {
+    return (n->n + n->n_lead) * sizeof *n->token + n->text_len + n->lead_len;
 }
 
 static void use_unlink(struct use *u) {
@@ -89,12 +95,12 @@ static struct entry *find(struct ledger *l, uint64_t key) {
 }
 
 struct stored { /* of an entry on the disk: the first part; the second is as in memory */
-    uint64_t key, text_len, from, to, n;
+    uint64_t key, text_len, from, to, n, lead_len, n_lead, opens;
 };
 
 static void store(struct disk *d, struct entry *n) {
-    struct stored h = {n->key, n->text_len, n->from, n->to, n->n};
-    size_t bytes = n->n * sizeof *n->token + n->text_len;
+    struct stored h = {n->key, n->text_len, n->from, n->to, n->n, n->lead_len, n->n_lead, n->opens};
+    size_t bytes = entry_bytes(n);
     struct disk_item item = {.kind = SEGMENT_LEDGER,
                              .hash = XXH3_64bits_withSeed(n->token, bytes, n->key),
                              .n_parts = 2,
@@ -102,20 +108,31 @@ static void store(struct disk *d, struct entry *n) {
     disk_put(d, &item); /* when the queue is full it is lost to a restart, and nothing else */
 }
 
+static void copy_piece(struct entry *n, const struct ledger_piece *p) {
+    char *text = entry_text(n);
+    memcpy(n->token, p->token, p->n * sizeof *p->token);
+    memcpy(text, p->text.p, p->text.len);
+    if (!p->n_lead) return;
+    memcpy(n->token + p->n, p->lead_token, p->n_lead * sizeof *p->token);
+    memcpy(text + p->text.len, p->lead.p, p->lead.len);
+}
+
 /* Adds under a key; the entry, or NULL: it is too large, or there is no memory. */
 static struct entry *add(struct ledger *l, uint64_t key, const struct ledger_piece *p) {
-    size_t bytes = sizeof(struct entry) + p->n * sizeof *p->token + p->text.len;
+    struct entry head = {.key = key,
+                         .text_len = p->text.len,
+                         .from = p->from,
+                         .to = p->to,
+                         .n = p->n,
+                         .lead_len = p->n_lead ? p->lead.len : 0,
+                         .n_lead = p->n_lead,
+                         .opens = p->opens};
+    size_t bytes = head.bytes = sizeof head + entry_bytes(&head);
     if (p->n == 0 || bytes > l->max_bytes / 4) return NULL;
     struct entry *n = mem_alloc(bytes);
     if (!n) return NULL;
-    *n = (struct entry){.bytes = bytes,
-                        .key = key,
-                        .text_len = p->text.len,
-                        .from = p->from,
-                        .to = p->to,
-                        .n = p->n};
-    memcpy(n->token, p->token, p->n * sizeof *p->token);
-    memcpy(entry_text(n), p->text.p, p->text.len);
+    *n = head;
+    copy_piece(n, p);
     struct entry *old = find(l, n->key);
     if (old) drop(l, old);
     while (l->bytes + bytes > l->max_bytes) drop(l, (struct entry *)l->ring.prev);
@@ -141,11 +158,23 @@ static void restore(void *ctx, const struct disk_item *item) {
     size_t rest = item->n_parts == 2 ? item->part[1].bytes : 0;
     if (item->n_parts != 2 || item->part[0].bytes != sizeof h) return;
     memcpy(&h, item->part[0].data, sizeof h);
-    if (h.n > rest / sizeof(int32_t) || h.text_len != rest - h.n * sizeof(int32_t)) return;
+    size_t most = rest / sizeof(int32_t);
+    if (h.n > most || h.n_lead > most - h.n) return;
+    rest -= (h.n + h.n_lead) * sizeof(int32_t);
+    if (h.text_len > rest || h.lead_len != rest - h.text_len) return;
     if (h.from > h.to || h.to > h.text_len) return;
-    const char *text = (const char *)item->part[1].data + h.n * sizeof(int32_t);
+    const int32_t *token = item->part[1].data;
+    const char *text = (const char *)(token + h.n + h.n_lead);
     add(l, h.key,
-        &(struct ledger_piece){{text, h.text_len}, h.from, h.to, item->part[1].data, h.n});
+        &(struct ledger_piece){{text, h.text_len},
+                               h.from,
+                               h.to,
+                               token,
+                               h.n,
+                               {text + h.text_len, h.lead_len},
+                               token + h.n,
+                               h.n_lead,
+                               h.opens});
 }
 
 void ledger_keep_on(struct ledger *l, struct disk *d) {
@@ -156,11 +185,19 @@ void ledger_keep_on(struct ledger *l, struct disk *d) {
 /* ---- looking up --------------------------------------------------------------------------- */
 static bool copy_hit(struct ledger *l, struct entry *n, struct arena *mem,
                      struct ledger_piece *hit) {
-    char *text = arena_strndup(mem, entry_text(n), n->text_len);
-    int32_t *token = arena_alloc(mem, n->n * sizeof *token);
+    char *text = arena_strndup(mem, entry_text(n), n->text_len + n->lead_len);
+    int32_t *token = arena_alloc(mem, (n->n + n->n_lead) * sizeof *token);
     if (!text || !token) return false;
-    memcpy(token, n->token, n->n * sizeof *token);
-    *hit = (struct ledger_piece){{text, n->text_len}, n->from, n->to, token, n->n};
+    memcpy(token, n->token, (n->n + n->n_lead) * sizeof *token);
+    *hit = (struct ledger_piece){.text = {text, n->text_len},
+                                 .from = n->from,
+                                 .to = n->to,
+                                 .token = token,
+                                 .n = n->n,
+                                 .lead = {text + n->text_len, n->lead_len},
+                                 .lead_token = token + n->n,
+                                 .n_lead = n->n_lead,
+                                 .opens = n->opens};
     use_unlink(&n->use);
     use_now(l, n);
     return true;

@@ -18,12 +18,17 @@ void ledger_free(struct ledger *l);
 void ledger_keep_on(struct ledger *l, struct disk *d);
 
 /* A piece of an answer: bytes [from, to) of text are exactly these tokens; what stands before and
- * behind shares tokens with markup. */
+ * behind shares tokens with markup. Of a call also what leads to `from`: everything since the piece
+ * before it or, if it opens the answer, since the generation prompt. */
 struct ledger_piece {
     struct str text;
     size_t from, to;
     const int32_t *token;
     size_t n;
+    struct str lead;
+    const int32_t *lead_token;
+    size_t n_lead;
+    bool opens;
 };
 /* scope: of model and tenant. Text is found by its bytes, white space at its ends aside; the
  * arguments of a call (call_id not NULL) by that id. Without memory nothing is kept. */

@@ -135,13 +135,25 @@ static void piece_start(struct output *o, enum hold_block_kind kind) {
     memcpy(o->piece[o->n_pieces++].id, o->id, sizeof o->id);
 }
 
+/* Where the text of an event stands in the bytes that it accounts for; the first of a call may hold
+ * markup before it, the last one behind it. -1: nowhere. */
+static int64_t place(const struct output *o, const struct toolcall_event *ev, bool first) {
+    struct str all = {o->raw.p + ev->raw_from, ev->raw_to - ev->raw_from};
+    if (str_starts(all, ev->text)) return (int64_t)ev->raw_from;
+    if (!first) return -1;
+    if (str_ends(all, ev->text)) return (int64_t)(ev->raw_to - ev->text.len);
+    int64_t at = str_find(all, ev->text, 0);
+    return at < 0 ? -1 : (int64_t)ev->raw_from + at;
+}
+
 static void piece_add(struct output *o, const struct toolcall_event *ev) {
     struct output_piece *p = o->n_pieces ? &o->piece[o->n_pieces - 1] : NULL;
     if (!p || ev->text.len == 0) return;
-    if (p->to == 0) p->from = p->to = ev->raw_from;
-    p->exact = p->exact && p->to == ev->raw_from && ev->raw_to - ev->raw_from == ev->text.len &&
-               memcmp(o->raw.p + ev->raw_from, ev->text.p, ev->text.len) == 0;
-    p->to = ev->raw_to;
+    bool first = p->to == 0;
+    int64_t at = place(o, ev, first);
+    if (first && at >= 0) p->from = p->to = (size_t)at;
+    p->exact = p->exact && at >= 0 && (size_t)at == p->to;
+    p->to = (size_t)(at < 0 ? (int64_t)ev->raw_to : at + (int64_t)ev->text.len);
 }
 
 static void on_parsed(void *ctx, const struct toolcall_event *ev) {

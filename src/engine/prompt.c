@@ -66,6 +66,7 @@ bool prompt_render(struct prompt *p, const struct prompt_template *t, const stru
     struct replay with = *how;
     with.messages = p->messages;
     with.space_prefix = t->space_prefix;
+    with.prompt = p->descr->prompt;
     return chat_render(t->chat, &q, &p->text, e) && replay_tokenize(&with, &p->text, &p->ids, e);
 }
 

@@ -1,5 +1,6 @@
 /* Replaying what was generated (contract in replay.h). A hit splits the text: what stands before
- * it is tokenized on its own, as it was when the answer began there. */
+ * it is tokenized on its own, as it was when the answer began there. Before a call that is the
+ * markup which the model wrote itself, with other blanks than the template's, perhaps. */
 #include "engine/replay.h"
 #include "base/limits.h"
 #include "base/mem.h"
@@ -62,8 +63,10 @@ static bool find_call(struct joiner *j, const json_t *message, struct str text,
 
 /* What comes from the disk may be another vocabulary's. */
 static bool in_vocab(const struct joiner *j, const struct ledger_piece *hit) {
-    for (size_t i = 0; i < hit->n; i++)
-        if (hit->token[i] < 0 || hit->token[i] >= vocab_size(j->x->vocab)) return false;
+    for (size_t i = 0; i < hit->n + hit->n_lead; i++) {
+        int32_t id = i < hit->n ? hit->token[i] : hit->lead_token[i - hit->n];
+        if (id < 0 || id >= vocab_size(j->x->vocab)) return false;
+    }
     return true;
 }
 
@@ -84,13 +87,71 @@ static bool special_follows(const struct chat_rendering *r, size_t i) {
     return i + 1 == r->n_span || r->span[i + 1].special;
 }
 
+static bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* How much of the text is not the lead, whatever blanks are in either; -1: it does not end so. */
+static int64_t without_lead(struct str text, struct str lead) {
+    for (;;) {
+        while (lead.len && is_blank(lead.p[lead.len - 1])) lead.len--;
+        if (!lead.len) return (int64_t)text.len;
+        while (text.len && is_blank(text.p[text.len - 1])) text.len--;
+        if (!text.len || text.p[--text.len] != lead.p[--lead.len]) return -1;
+    }
+}
+
+/* The bytes that stay in front of the lead: of an answer that it opens those up to the end of the
+ * generation prompt, else none; -1: something else stands there. */
+static int64_t before_lead(const struct joiner *j, struct str text,
+                           const struct ledger_piece *hit) {
+    int64_t n = without_lead(text, hit->lead);
+    if (n < 0) return -1;
+    struct str rest = {text.p, (size_t)n}, prompt = j->x->prompt;
+    while (rest.len && is_blank(rest.p[rest.len - 1])) rest.len--;
+    if (!hit->opens) return rest.len ? -1 : 0;
+    size_t blanks = prompt.len;
+    while (prompt.len && is_blank(prompt.p[prompt.len - 1])) prompt.len--;
+    blanks -= prompt.len;
+    bool same = prompt.len && str_ends(rest, prompt) && text.len - rest.len >= blanks &&
+                (!blanks || memcmp(rest.p + rest.len, prompt.p + prompt.len, blanks) == 0);
+    return same ? (int64_t)(rest.len + blanks) : -1;
+}
+
+/* Leaves the first n bytes of what is not tokenized yet. */
+static void shorten(struct joiner *j, size_t n) {
+    size_t i = 0;
+    for (; i < j->n && j->span[i].text.len <= n; i++) n -= j->span[i].text.len;
+    if (i < j->n && n) j->span[i++].text.len = n;
+    j->n = i;
+}
+
+static bool add_tokens(struct joiner *j, const int32_t *id, size_t n) {
+    bool ok = true;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = tokens_add(j->out, id[i]) || err_nomem(j->e, "a prompt", n * sizeof *id);
+    return ok;
+}
+
+/* What stands before the hit: as it was generated where that is known, else as text. */
+static bool take_lead(struct joiner *j, struct str before, const struct ledger_piece *hit) {
+    struct buf text = {0};
+    for (size_t i = 0; hit->n_lead && i < j->n; i++) buf_str(&text, j->span[i].text);
+    buf_str(&text, before);
+    buf_add(&text, hit->text.p, hit->from);
+    int64_t keep = hit->n_lead && !text.failed ? before_lead(j, buf_view(&text), hit) : -1;
+    buf_free(&text);
+    if (keep < 0)
+        return add(j, before, false) && add(j, (struct str){hit->text.p, hit->from}, false) &&
+               flush(j);
+    shorten(j, (size_t)keep);
+    return flush(j) && add_tokens(j, hit->lead_token, hit->n_lead);
+}
+
 /* The text before the hit, then its tokens; what is behind it waits for the text that follows. */
 static bool take(struct joiner *j, struct str before, const struct ledger_piece *hit,
                  struct str behind) {
-    bool ok =
-        add(j, before, false) && add(j, (struct str){hit->text.p, hit->from}, false) && flush(j);
-    for (size_t i = 0; ok && i < hit->n; i++)
-        ok = tokens_add(j->out, hit->token[i]) || err_nomem(j->e, "a prompt", hit->n * 4);
+    bool ok = take_lead(j, before, hit) && add_tokens(j, hit->token, hit->n);
     j->begun = true;
     return ok && add(j, (struct str){hit->text.p + hit->to, hit->text.len - hit->to}, false) &&
            add(j, behind, false);
@@ -137,12 +198,23 @@ static struct ledger_piece aligned(const struct output *o, const int32_t *token,
 
 void replay_keep(struct ledger *l, uint64_t scope, const struct output *o, const int32_t *token,
                  int n) {
+    const int32_t *next = token; /* behind the last piece that was kept */
+    size_t end = 0;              /* of its bytes */
     for (size_t i = 0; i < o->n_pieces; i++) {
         const struct output_piece *b = &o->piece[i];
         if (!b->exact || b->to <= b->from) continue;
         struct str core = ledger_core((struct str){o->raw.p + b->from, b->to - b->from});
         size_t from = (size_t)(core.p - o->raw.p);
         struct ledger_piece p = aligned(o, token, n, from, from + core.len);
+        if (p.n == 0) continue;
+        if (b->kind == HOLD_CALL) {
+            p.lead = (struct str){o->raw.p + end, from + p.from - end};
+            p.lead_token = next;
+            p.n_lead = (size_t)(p.token - next);
+            p.opens = next == token;
+        }
         ledger_add(l, scope, b->kind == HOLD_CALL ? b->id : NULL, &p);
+        next = p.token + p.n;
+        end = from + p.to;
     }
 }

@@ -13,6 +13,7 @@ struct replay {
     const struct vocab *vocab;
     bool space_prefix; /* the vocabulary puts a space before a text: no text may start mid-way */
     const json_t *messages;
+    struct str prompt; /* the template's generation prompt: an answer begins behind it */
 };
 bool replay_tokenize(const struct replay *x, const struct chat_rendering *r, struct tokens *out,
                      struct err *e);

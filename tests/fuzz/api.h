@@ -2,8 +2,11 @@
 #ifndef HOLDFAST_TESTS_FUZZ_API_H
 #define HOLDFAST_TESTS_FUZZ_API_H
 
+#include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/limits.h"
 #include "serve/ask.h"
@@ -11,8 +14,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void require(bool ok) {
-    if (!ok) abort();
+/* An abort says what did not hold: libFuzzer's stack trace does not. */
+#define require(ok) ((ok) ? (void)0 : fuzz_fail(__FILE__, __LINE__, #ok, ""))
+static void fuzz_fail(const char *file, int line, const char *what, const char *found) {
+    fprintf(stderr, "%s:%d: not so: %s (%s)%s%s\n", file, line, what, strerror(errno),
+            *found ? "; found: " : "", found);
+    abort();
 }
 
 static struct serve *fuzz_server(void) {

@@ -19,7 +19,8 @@ static void test_table(void **state) {
     (void)state;
     struct ledger *l = ledger_new(1 << 20, NULL);
     struct arena mem = {0};
-    struct ledger_piece hit, p = {STR("hello world"), 1, 9, (int32_t[]){7, 8, 9}, 3};
+    struct ledger_piece hit,
+        p = {.text = STR("hello world"), .from = 1, .to = 9, .token = (int32_t[]){7, 8, 9}, .n = 3};
     ledger_add(l, 1, NULL, &p);
     assert_true(ledger_find_text(l, 1, STR("hello world"), &mem, &hit));
     assert_int_equal(hit.n, 3);
@@ -28,7 +29,8 @@ static void test_table(void **state) {
     assert_int_equal(hit.to, 9);
     assert_false(ledger_find_text(l, 2, STR("hello world"), &mem, &hit));
     assert_false(ledger_find_text(l, 1, STR("hello worl"), &mem, &hit));
-    p = (struct ledger_piece){STR("{\"a\":1, \"b\":[2]}"), 0, 16, (int32_t[]){1, 2}, 2};
+    p = (struct ledger_piece){
+        .text = STR("{\"a\":1, \"b\":[2]}"), .to = 16, .token = (int32_t[]){1, 2}, .n = 2};
     ledger_add(l, 1, "id1", &p);
     json_t *same = json_loads("{ \"a\": 1, \"b\": [ 2 ] }", 0, NULL);
     json_t *other = json_loads("{\"a\": 1, \"b\": [3]}", 0, NULL);
@@ -51,7 +53,7 @@ static void test_bounded(void **state) {
     for (int i = 0; i < 1000; i++) {
         char text[32];
         size_t len = (size_t)snprintf(text, sizeof text, "text %d", i);
-        struct ledger_piece p = {{text, len}, 0, len, (int32_t[]){i}, 1};
+        struct ledger_piece p = {.text = {text, len}, .to = len, .token = (int32_t[]){i}, .n = 1};
         ledger_add(l, 1, NULL, &p);
         assert_true(ledger_find_text(l, 1, STR("text 0"), &mem, &hit)); /* used, so it stays */
     }
@@ -202,7 +204,7 @@ static void test_calls(void **state) {
     size_t n[2];
     for (int i = 0; i < 2; i++) {
         n[i] = byte_tokens(v, args[i], token[i]);
-        struct ledger_piece p = {str_of(args[i]), 0, n[i], token[i], n[i]};
+        struct ledger_piece p = {.text = str_of(args[i]), .to = n[i], .token = token[i], .n = n[i]};
         if (i) p.to--, p.n--; /* the last token goes beyond the arguments */
         ledger_add(l, 3, i ? "id1" : "id0", &p);
     }
