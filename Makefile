@@ -114,11 +114,15 @@ fuzz-build:
 fuzz: fuzz-build
 	@tools/run_fuzz.sh build/fuzz $(FUZZ_SECONDS) $(FUZZERS)
 
-# The official clients of the APIs, for the end-to-end tests.
-clients: $(B)/venv/done
+# The official clients of the APIs, for the end-to-end tests; those of npm where there is npm.
+clients: $(B)/venv/done $(if $(shell command -v npm),$(B)/npm/done)
 $(B)/venv/done: tests/e2e/clients.txt
 	python3 -m venv $(B)/venv
 	$(B)/venv/bin/pip install -q -r $<
+	@touch $@
+$(B)/npm/done: tests/e2e/ai/package.json
+	@mkdir -p $(@D) && cp $< $(@D)
+	cd $(@D) && npm install --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
 
 install: all
@@ -140,7 +144,7 @@ help:
 	@echo "make test-agents  real coding agents from npm against the server (AGENTS=\"pi codex\")"
 	@echo "make deps       install the libraries and tools that the build needs"
 	@echo "make models     fetch the models that tests and benches use"
-	@echo "make clients    fetch the official clients (PyPI) that the end-to-end tests use if they are there"
+	@echo "make clients    fetch the official clients (PyPI, npm) that the end-to-end tests use if they are there"
 	@echo "make check      style, include rules, file and function sizes"
 	@echo "make bench      speed of this build; make bench-peers: beside llama.cpp"
 	@echo "make fuzz       libFuzzer targets (clang), FUZZ_SECONDS each"
