@@ -33,7 +33,7 @@ LIB_SRC := $(filter-out src/cmd/%,$(SRC))
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 CMD_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard src/cmd/*.c) $(wildcard src/main.c))
 
-.PHONY: all lib demo test test-unit test-agents tests-build check bench bench-peers fuzz fuzz-build install deps models clients clean help format
+.PHONY: all lib demo test test-unit test-agents tests-build check bench bench-peers fuzz fuzz-build docs install deps models clients clean help format
 all: $(B)/holdfast $(B)/libholdfast.so
 
 lib: $(B)/libholdfast.a
@@ -125,7 +125,13 @@ $(B)/npm/done: tests/e2e/ai/package.json
 	cd $(@D) && npm install --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
 
-install: all
+# Man page and completions, from the tables that --help prints.
+docs: $(B)/docs/holdfast.1
+$(B)/docs/holdfast.1: $(B)/holdfast tools/make_docs.py
+	tools/make_docs.py $(B)/holdfast $(B)/docs
+
+SHARE := $(DESTDIR)$(PREFIX)/share
+install: all docs
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 755 $(B)/holdfast $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 include/holdfast.h $(DESTDIR)$(PREFIX)/include/
@@ -134,6 +140,12 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/user
 	sed -e 's|@PREFIX@|$(PREFIX)|' tools/holdfast.service.in > $(DESTDIR)$(PREFIX)/lib/systemd/user/holdfast.service
 	sed -e 's|@PREFIX@|$(PREFIX)|;s|@VERSION@|$(VERSION)|' tools/holdfast.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/holdfast.pc
+	install -d $(SHARE)/holdfast $(SHARE)/man/man1 $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	sed -e 's|@PREFIX@|$(PREFIX)|' tools/io.holdfast.plist.in > $(SHARE)/holdfast/io.holdfast.plist
+	install -m 644 $(B)/docs/holdfast.1 $(SHARE)/man/man1/
+	install -m 644 $(B)/docs/holdfast.bash $(SHARE)/bash-completion/completions/holdfast
+	install -m 644 $(B)/docs/_holdfast $(SHARE)/zsh/site-functions/
+	install -m 644 $(B)/docs/holdfast.fish $(SHARE)/fish/vendor_completions.d/
 
 clean:
 	rm -rf build build-*
@@ -148,6 +160,7 @@ help:
 	@echo "make check      style, include rules, file and function sizes"
 	@echo "make bench      speed of this build; make bench-peers: beside llama.cpp"
 	@echo "make fuzz       libFuzzer targets (clang), FUZZ_SECONDS each"
+	@echo "make docs       man page and completions, from the tables of --help, in $(B)/docs"
 	@echo "make install    DESTDIR= PREFIX="
 	@echo "  CC=clang, SAN=address,undefined, DEBUG=1 build into folders of their own"
 
