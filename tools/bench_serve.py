@@ -7,7 +7,7 @@ that issue 5 sets, and whether it holds. --peer runs llama-server beside it on t
 that says something.
 
 usage: bench_serve.py [gaps] [streams] [single] [first-byte] [loop]
-           [--model FILE] [--threads 2] [--peer LLAMA_SERVER] [--lock FILE] [--prompt 16384] [--depth 0]
+           [--model FILE] [--threads 2] [--peer LLAMA_SERVER] [--lock FILE] [--prompt 16384] [--segment 1024] [--depth 0]
 """
 import argparse
 import contextlib
@@ -70,7 +70,7 @@ class Peer(Server):
 
 
 def words(n, seed):
-    """About n tokens of English-like text."""
+    """n words of English-like text: as many tokens with a trained vocabulary."""
     r = random.Random(seed)
     parts = "the file was read and then the test ran with an error in line of code that we have seen before".split()
     return " ".join(r.choice(parts) for _ in range(n))
@@ -118,29 +118,49 @@ def open_server(args, *more):
 
 
 # ---- a long prompt beside a running stream ---------------------------------------------------
-def gaps(args):
-    n = args.prompt
-    with open_server(args, "-c", n + 4096) as s, quiet(args):
-        alone = Reader(s, words(100, 1), 100)
+def sized(server, n, seed):
+    """About n tokens, whatever the vocabulary."""
+    per_word = len(server.ok("/tokenize", {"content": words(200, seed)})["tokens"]) / 200
+    return words(round(n / per_word), seed)
+
+
+def part_of_prompt(args, server, name, begin, bounds):
+    """What computing `segment` tokens at depth `begin` does to a running stream. The tokens before are
+    in the cache; the stream's own steps just before and after are what its gaps are counted in."""
+    base = sized(server, begin, 1)
+    if begin:
+        Reader(server, base, 1).join()
+    with quiet(args):
+        alone = Reader(server, base + " then " + sized(server, args.segment, 2), 1)
         alone.join()
-        step = statistics.median(b - a for a, b in zip(alone.at[10:], alone.at[11:]))
-        big = Reader(s, words(n, 2), 1)
-        big.join()
-        undisturbed = big.timings["prompt_per_second"]
-        running = Reader(s, words(100, 3), 3900)
-        until(lambda: len(running.at) > 30)
-        big = Reader(s, words(n, 4), 1)
+        running = Reader(server, words(100, 3), 3000)
+        until(lambda: len(running.at) > 50)
         first = len(running.at)
-        big.join()
+        beside = Reader(server, base + " next " + sized(server, args.segment, 4), 1)
+        beside.join(600)
         last = len(running.at)
-        running.stream.socket.shutdown(socket.SHUT_RDWR)
-        during = [b - a for a, b in zip(running.at[first - 1:last - 1], running.at[first:last])]
-        figure("gaps: undisturbed step", step * 1e3, "ms")
-        figure(f"gaps: p50 of {len(during)} while a prompt of {n} arrives", percentile(during, .5) / step, "steps")
-        figure("gaps: p99", percentile(during, .99) / step, "steps", 2)
-        figure("gaps: longest", max(during) / step, "steps", 4)
-        share = big.timings["prompt_per_second"] / undisturbed
-        figure(f"gaps: prefill keeps of its {undisturbed:.0f} tokens/s", share * 100, "%", 30, most=False)
+        until(lambda: len(running.at) > last + 40)
+    running.stream.socket.shutdown(socket.SHUT_RDWR)
+    gaps = [b - a for a, b in zip(running.at, running.at[1:])]
+    step = statistics.median(gaps[10:first - 1] + gaps[last + 1:])
+    during = gaps[first - 1:last - 1]
+    share = beside.timings["prompt_per_second"] / alone.timings["prompt_per_second"]
+    what = f"gaps: {name} {beside.timings['prompt_n']} tokens at {beside.timings['cache_n']}:"
+    figure(f"{what} undisturbed step", step * 1e3, "ms")
+    for label, value, bound in (("median", percentile(during, .5), None), ("p99", percentile(during, .99), 2), ("longest", max(during), 4)):
+        figure(f"{what} {label} of {len(during)}", value / step, "steps", bound if bounds else None)
+    figure(f"{what} prefill keeps of {alone.timings['prompt_per_second']:.0f}/s", share * 100, "%", 30 if bounds else None, most=False)
+
+
+def gaps(args):
+    """At the beginning and at the end of a prompt of args.prompt tokens."""
+    begins = sorted({0, max(args.prompt - args.segment, 0)})
+    with open_server(args, "-c", args.prompt + 2 * args.segment + 4096) as s:
+        for begin in begins:
+            part_of_prompt(args, s, "", begin, True)
+    if args.peer:
+        with Peer(args.peer, args.model, "-t", args.threads, "-np", 2, "-c", 2 * (2 * args.segment + 4096)) as p:
+            part_of_prompt(args, p, "llama-server", 0, False)
 
 
 # ---- concurrent streams ----------------------------------------------------------------------
@@ -289,7 +309,8 @@ def main():
     p.add_argument("--model", default=str(MODELS / "llama3.2-1b.q4_k_m.gguf"))
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--rounds", type=int, default=3)
-    p.add_argument("--prompt", type=int, default=16384)
+    p.add_argument("--prompt", type=int, default=16384, help="tokens of the long prompt")
+    p.add_argument("--segment", type=int, default=1024, help="tokens at its beginning and end that are timed")
     p.add_argument("--depth", type=int, default=0)
     p.add_argument("--system", type=int, default=5500, help="words of the loop's system prompt")
     p.add_argument("--template", help="chat template of the loop")

@@ -163,7 +163,7 @@ void engine_submit(struct hold_request *r) {
 /* ---- open and close ----------------------------------------------------------------------- */
 void hold_engine_options_init(struct hold_engine_options *o, size_t size) {
     struct hold_engine_options d = {
-        .size = size, .disk_bytes = (uint64_t)10 << 30, .prefill_share = 0.45};
+        .size = size, .disk_bytes = (uint64_t)10 << 30, .prefill_share = 0.42};
     memset(o, 0, size);
     memcpy(o, &d, size < sizeof d ? size : sizeof d);
 }

@@ -1,31 +1,30 @@
 /* The scheduler: what a step computes, and what becomes of its results. Runs on the engine thread.
- * A step is one row for every sequence that decodes plus slices of prompts, sized by slice.c.
+ * A step is one row for every sequence that decodes, and then some parts of the slice of prompts
+ * that is under way: sized by slice.c, so that who decodes waits a bounded time.
  * Rank decides who gets pages: interactive before background, then the older; when the pool is
  * full, the lowest rank is parked: its pages fall to the prefix tree, and later it computes again
  * what was evicted meanwhile, to the same bits. So the highest rank always goes on. */
 #include "engine/engine.h"
 #include "base/os.h"
+#include "engine/plan.h"
 #include "engine/store.h"
 
 #include <assert.h>
 #include <string.h>
 
-enum { PROGRESS_NS = 50000000, ONLY_MAX = 64 /* rows beside other sequences */ };
-
-struct step_part {
-    struct hold_request *r;
-    int n;
-    float *rows; /* where streamed logits go, or NULL */
+enum {
+    PROGRESS_NS = 50000000,
+    ALONE_NS = 100000000, /* a turn of a slice when nobody decodes */
+    ONLY_MAX = 64         /* rows beside other sequences */
 };
+
 struct step {
-    int32_t *token;         /* (n_ubatch) */
-    uint8_t *want;          /* (n_ubatch) */
-    struct batch_seq *seqs; /* (n_parallel) */
-    struct step_part *part; /* (n_parallel) */
-    float *logits;          /* (n_vocab): the row that is sampled from */
-    uint32_t *mask;         /* (n_vocab) bits */
-    struct hold_top *top;   /* (TOP_MAX) */
-    int n_parts, n_rows, n_decode, n_logits;
+    struct plan now, slice; /* slice: n_parts > 0 while one is under way */
+    struct model_pass pass; /* of the slice */
+    struct slice_run run;
+    float *logits;        /* (n_vocab): the row that is sampled from */
+    uint32_t *mask;       /* (n_vocab) bits */
+    struct hold_top *top; /* (TOP_MAX) */
 };
 
 bool sched_model_init(struct hold_model *m, struct err *e) {
@@ -34,25 +33,19 @@ bool sched_model_init(struct hold_model *m, struct err *e) {
     struct step *st = m->step = mem_calloc(1, sizeof *st);
     m->active = mem_calloc(seqs, sizeof(struct hold_request *));
     if (st)
-        *st = (struct step){.token = mem_array(rows, sizeof *st->token),
-                            .want = mem_array(rows, sizeof *st->want),
-                            .seqs = mem_array(seqs, sizeof *st->seqs),
-                            .part = mem_array(seqs, sizeof *st->part),
-                            .logits = mem_aligned(vocab * sizeof *st->logits),
+        *st = (struct step){.logits = mem_aligned(vocab * sizeof *st->logits),
                             .mask = mem_array((vocab + 31) / 32, sizeof *st->mask),
                             .top = mem_array(N_PROBS_MAX, sizeof *st->top)};
-    return (m->active && st && st->token && st->want && st->seqs && st->part && st->logits &&
-            st->mask && st->top) ||
+    return (m->active && st && plan_alloc(&st->now, rows, seqs) &&
+            plan_alloc(&st->slice, rows, seqs) && st->logits && st->mask && st->top) ||
            err_nomem(e, "the buffers of a step", vocab * sizeof *st->logits);
 }
 
 void sched_model_free(struct hold_model *m) {
     struct step *st = m->step;
     if (st) {
-        mem_free(st->token);
-        mem_free(st->want);
-        mem_free(st->seqs);
-        mem_free(st->part);
+        plan_free(&st->now);
+        plan_free(&st->slice);
         mem_free_aligned(st->logits);
         mem_free(st->mask);
         mem_free(st->top);
@@ -94,6 +87,8 @@ void sched_enqueue(struct hold_request *r) {
 static void leave_active(struct hold_request *r) {
     struct hold_model *m = r->model;
     int i = 0;
+    plan_leave(&m->step->now, r);
+    plan_leave(&m->step->slice, r);
     while (m->active[i] != r) i++;
     m->active[i] = m->active[--m->n_active];
     m->active[m->n_active] = NULL;
@@ -347,33 +342,8 @@ static void admit(struct hold_model *m) {
 }
 
 /* ---- planning ----------------------------------------------------------------------------- */
-static bool planned(const struct step *st, const struct hold_request *r) {
-    for (int i = 0; i < st->n_parts; i++)
-        if (st->part[i].r == r) return true;
-    return false;
-}
-
 static bool ready(struct hold_request *r, enum request_state state) {
     return r->state == state && events_have_room(&r->events);
-}
-
-/* Takes part in the step with n rows; those that are streamed need a free block first. */
-static void plan_part(struct hold_model *m, struct hold_request *r, int n) {
-    struct step *st = m->step;
-    float *rows = NULL;
-    int64_t before = r->o.logits_from - r->seq.n_past; /* rows that are not */
-    int skip = before <= 0 ? 0 : before < n ? (int)before : n;
-    if (request_streams(r) && skip < n) {
-        int cap = m->n_logits - st->n_logits;
-        if (cap > m->stream_rows) cap = m->stream_rows;
-        if (n > skip + cap) n = skip + cap;
-        if (n > skip) rows = events_rows_get(&r->events);
-        if (!rows && !(n = skip)) return;
-    }
-    if (r->state == REQUEST_DECODE) st->n_decode++;
-    st->n_logits += rows ? n - skip : 1;
-    st->n_rows += n;
-    st->part[st->n_parts++] = (struct step_part){r, n, rows};
 }
 
 /* The prompt to go on with: of the highest class, the one with the least left, where waiting counts
@@ -383,7 +353,8 @@ static struct hold_request *next_prefill(struct hold_model *m, uint64_t now) {
     double best_left = 0, rate = m->stats.prefill_rate;
     for (int i = 0; i < m->n_active; i++) {
         struct hold_request *r = m->active[i];
-        if (planned(m->step, r) || !ready(r, REQUEST_PREFILL)) continue;
+        if (plan_has(&m->step->now, r) || plan_has(&m->step->slice, r)) continue;
+        if (!ready(r, REQUEST_PREFILL)) continue;
         double left = r->seq.n - r->seq.n_past - ms(r->submitted_ns, now) / 1e3 * rate / 2;
         bool better = !best || r->o.priority < best->o.priority ||
                       (r->o.priority == best->o.priority && left < best_left);
@@ -399,26 +370,38 @@ static void catch_up(struct hold_request *r) {
     if (!r->first_ns) r->n_cached += r->seq.n_past - before;
 }
 
-static void plan(struct hold_model *m, uint64_t now) {
-    struct step *st = m->step;
-    st->n_parts = st->n_rows = st->n_decode = st->n_logits = 0;
-    for (int i = 0; i < m->n_active && st->n_rows < m->info.n_ubatch; i++)
-        if (ready(m->active[i], REQUEST_DECODE)) {
-            int n = m->active[i]->seq.n - m->active[i]->seq.n_past;
-            int room = m->info.n_ubatch - st->n_rows - (m->n_active - i - 1);
-            plan_part(m, m->active[i], n < room ? n : room);
-        }
-    int room = m->info.n_ubatch - st->n_rows;
-    int left = slice_rows(&m->rates, st->n_decode, room, m->eng->o.prefill_share);
-    while (left > 0 && st->n_parts < m->info.n_parallel) {
+/* Prompts join until `left` rows are taken; whole: only with all that is left of them. */
+static void plan_prompts(struct hold_model *m, struct plan *p, int left, bool whole) {
+    uint64_t now = os_now_ns();
+    while (left > 0 && p->n_parts < m->info.n_parallel) {
         struct hold_request *r = next_prefill(m, now);
         if (!r) return;
         catch_up(r);
-        int n = r->seq.n - r->seq.n_past, before = st->n_rows;
-        plan_part(m, r, n < left ? n : left);
-        if (st->n_rows == before) return; /* its consumer has to read logits first */
-        left -= st->n_rows - before;
+        int n = r->seq.n - r->seq.n_past, before = p->n_rows;
+        if (whole && n > left) return;
+        plan_add(p, r, n < left ? n : left);
+        if (p->n_rows == before) return; /* its consumer has to read logits first */
+        left -= p->n_rows - before;
     }
+}
+
+/* Who decodes, and what is as little as that. */
+static void plan_now(struct hold_model *m) {
+    struct plan *p = &m->step->now;
+    plan_clear(p);
+    for (int i = 0; i < m->n_active && p->n_rows < m->info.n_ubatch; i++)
+        if (ready(m->active[i], REQUEST_DECODE)) {
+            int n = m->active[i]->seq.n - m->active[i]->seq.n_past;
+            int room = m->info.n_ubatch - p->n_rows - (m->n_active - i - 1);
+            plan_add(p, m->active[i], n < room ? n : room);
+        }
+    if (p->n_rows > p->n_decode) return; /* tokens that a grammar forced */
+    plan_prompts(m, p, slice_ride(&m->rates, p->n_decode, m->eng->o.prefill_share), true);
+}
+
+static bool pause_slice(void *ctx, int part) {
+    struct hold_model *m = ctx;
+    return slice_pause(&m->step->run, part, os_now_ns());
 }
 
 /* No page can be had although nobody else runs. */
@@ -438,80 +421,58 @@ static void out_of_pages(struct hold_request *r) {
 }
 
 /* Pages for every part, by rank; whoever has to give way leaves the plan. */
-static void cover(struct hold_model *m) {
-    struct step *st = m->step;
-    for (int done = 0; done < st->n_parts; done++) {
+static void cover(struct hold_model *m, struct plan *p) {
+    for (int done = 0; done < p->n_parts; done++) {
         int first = done;
-        for (int i = done + 1; i < st->n_parts; i++)
-            if (ranks_before(st->part[i].r, st->part[first].r)) first = i;
-        struct step_part p = st->part[first];
-        st->part[first] = st->part[done];
-        st->part[done] = p;
-        while (p.r->state != REQUEST_PARKED && !seq_cover(&p.r->seq, m, p.n)) {
+        for (int i = done; i < p->n_parts; i++)
+            if (!p->part[first].r || (p->part[i].r && ranks_before(p->part[i].r, p->part[first].r)))
+                first = i;
+        struct plan_part part = p->part[first];
+        p->part[first] = p->part[done];
+        p->part[done] = part;
+        while (p->part[done].r && !seq_cover(&part.r->seq, m, part.n)) {
             struct hold_request *low = lowest_rank(m->eng);
-            if (low == p.r && n_active_all(m->eng) == 1) {
-                out_of_pages(p.r);
-                st->part[done].r = NULL;
-                break;
-            }
-            park(low);
+            if (low == part.r && n_active_all(m->eng) == 1) out_of_pages(part.r);
+            else park(low);
         }
     }
-    int n = 0;
-    st->n_rows = st->n_decode = 0;
-    for (int i = 0; i < st->n_parts; i++) {
-        struct hold_request *r = st->part[i].r;
-        if (!r || r->state == REQUEST_PARKED) continue;
-        st->n_rows += st->part[i].n;
-        st->n_decode += r->state == REQUEST_DECODE;
-        st->part[n++] = st->part[i];
-    }
-    st->n_parts = n;
 }
 
-/* Everything that the step will need, so that it allocates nothing. */
-static void reserve(struct hold_model *m) {
-    struct step *st = m->step;
+/* Everything that the results will need, so that they allocate nothing. */
+static void reserve(struct hold_model *m, struct plan *p) {
     struct err e = {0};
-    int n = 0, nodes = 0;
-    for (int i = 0; i < st->n_parts; i++) {
-        struct step_part p = st->part[i];
-        nodes += p.n / m->eng->page_len + 3; /* pages filled, and tails shared */
-        if (prefix_reserve(m->eng->prefix, nodes) && output_reserve(&p.r->output)) {
-            st->part[n++] = p;
-            continue;
-        }
-        st->n_rows -= p.n;
-        st->n_decode -= p.r->state == REQUEST_DECODE;
+    int nodes = 0;
+    for (int i = 0; i < p->n_parts; i++) {
+        struct plan_part part = p->part[i];
+        if (!part.r) continue;
+        nodes += part.n / m->eng->page_len + 3; /* pages filled, and tails shared */
+        if (prefix_reserve(m->eng->prefix, nodes) && output_reserve(&part.r->output)) continue;
         err_nomem(&e, "an answer", sizeof(struct prefix_node *));
-        fail(p.r, &e);
+        fail(part.r, &e);
     }
-    st->n_parts = n;
 }
 
-static struct batch build(struct hold_model *m) {
+/* Pages and memory for a plan, and its batch. false: nobody is left. */
+static bool prepare(struct hold_model *m, struct plan *p) {
+    cover(m, p);
+    reserve(m, p);
+    plan_build(p);
+    return p->n_parts > 0;
+}
+
+/* The next slice, beside n_decode sequences. false: there is nothing to compute. */
+static bool plan_slice(struct hold_model *m, int n_decode) {
     struct step *st = m->step;
-    int row = 0;
-    for (int i = 0; i < st->n_parts; i++) {
-        const struct hold_request *r = st->part[i].r;
-        const struct seq *s = &r->seq;
-        int n = st->part[i].n;
-        bool last = s->n_past + n == s->n && r->o.max_tokens != 0;
-        st->seqs[i] =
-            (struct batch_seq){.first = row, .n = n, .pos = s->n_past, .kv = {.tables = r->seq.kv}};
-        memcpy(st->token + row, s->token + s->n_past, (size_t)n * sizeof *st->token);
-        uint8_t streamed = r->o.want_hidden ? BATCH_HIDDEN : BATCH_LOGITS;
-        for (int k = 0; k < n; k++)
-            st->want[row + k] = st->part[i].rows && s->n_past + k >= r->o.logits_from ? streamed
-                                : last && k == n - 1                                  ? BATCH_LOGITS
-                                                                                      : 0;
-        row += n;
-    }
-    return (struct batch){.n_rows = row,
-                          .token = st->token,
-                          .want_logits = st->want,
-                          .n_seqs = st->n_parts,
-                          .seqs = st->seqs};
+    plan_clear(&st->slice);
+    st->pass = (struct model_pass){.batch = &st->slice.batch, .pause = pause_slice, .ctx = m};
+    plan_prompts(m, &st->slice,
+                 slice_rows(&m->rates, n_decode, m->info.n_ubatch, model_parts(m->model),
+                            m->eng->o.prefill_share),
+                 false);
+    bool any = st->slice.n_parts > 0;
+    prepare(m, &st->slice);
+    slice_start(&st->run, &m->rates, st->slice.n_rows);
+    return any;
 }
 
 /* ---- results ------------------------------------------------------------------------------ */
@@ -652,7 +613,7 @@ static void stream_rows(struct hold_request *r, float *to, int first, int n, con
 
 /* Streams rows and, behind the last token of the sequence, samples the next. Its rows of the step
  * begin with `row`; returns how many they are. */
-static int results(struct hold_request *r, struct step_part p, const float *logits, size_t row) {
+static int results(struct hold_request *r, struct plan_part p, const float *logits, size_t row) {
     struct hold_model *m = r->model;
     struct seq *s = &r->seq;
     int pos = s->n_past, n_rows = 0;
@@ -681,42 +642,70 @@ static int results(struct hold_request *r, struct step_part p, const float *logi
     return n_rows;
 }
 
-static void measure(struct hold_model *m, uint64_t ns) {
+/* What was computed, in the order of the plan; logits NULL: it failed with e. */
+static void take_results(struct plan *p, const float *logits, const struct err *e) {
+    size_t row = 0;
+    for (int i = 0; i < p->n_parts; i++) { /* n_parts becomes 0 when the last one ends */
+        struct plan_part part = p->part[i];
+        if (!part.r) continue;
+        if (!logits) fail(part.r, e);
+        else row += (size_t)results(part.r, part, logits, row);
+    }
+    plan_clear(p);
+}
+
+/* One step of all that decode. */
+static void run_now(struct hold_model *m) {
+    struct plan *p = &m->step->now;
+    struct err e = {0};
+    uint64_t begin = os_now_ns();
+    forbid_memory(true);
+    const float *logits = model_forward(m->model, &p->batch, &e);
+    forbid_memory(false);
+    uint64_t ns = os_now_ns() - begin;
+    slice_measure_step(&m->rates, p->n_decode, p->n_rows - p->n_decode, ns);
+    if (p->n_rows == p->n_decode)
+        slice_follow(&m->stats.decode_rate, p->n_decode / ((double)ns / 1e9));
+    take_results(p, logits, &e);
+}
+
+/* A turn of the slice that is under way, beside n_decode sequences. One whose parts turn out to be
+ * too long is given up early: nothing of it counts before its end. */
+static void run_slice(struct hold_model *m, int n_decode) {
     struct step *st = m->step;
-    int n_prefill = st->n_rows - st->n_decode;
-    double s = (double)ns / 1e9, decode_s = m->rates.decode_ns / 1e9;
-    struct hold_stats *t = &m->stats;
-    slice_measure(&m->rates, st->n_decode, n_prefill, ns);
-    if (n_prefill == 0) slice_follow(&t->decode_rate, st->n_decode / s);
-    if (n_prefill >= SLICE_MIN && (!st->n_decode || s > decode_s))
-        slice_follow(&t->prefill_rate, n_prefill / (st->n_decode ? s - decode_s : s));
-    t->n_steps++;
-    m->spent_ns += ns;
+    struct plan *p = &st->slice;
+    struct err e = {0};
+    double budget = n_decode ? slice_budget(&m->rates, m->eng->o.prefill_share) : ALONE_NS;
+    int n_parts = model_parts(m->model);
+    slice_turn(&st->run, budget, os_now_ns());
+    forbid_memory(true);
+    bool ok = model_continue(m->model, &st->pass, &e);
+    forbid_memory(false);
+    bool coarse = n_decode && p->n_rows > SLICE_MIN && slice_too_coarse(&st->run, budget);
+    if (ok && !st->pass.logits && (!coarse || st->pass.part > n_parts / 2)) return;
+    if (ok) slice_measure(&m->rates, &st->run, p->n_rows);
+    if (st->pass.logits)
+        slice_follow(&m->stats.prefill_rate, p->n_rows / ((st->run.ns[0] + st->run.ns[1]) / 1e9));
+    if (!ok || st->pass.logits) take_results(p, st->pass.logits, &e);
+    else plan_clear(p);
 }
 
 static bool model_step(struct hold_model *m) {
     struct step *st = m->step;
-    struct err e = {0};
     uint64_t begin = os_now_ns();
     admit(m);
     each_request(m, take_fetched, NULL);
-    plan(m, begin);
-    if (st->n_parts == 0) return false;
-    cover(m);
-    reserve(m);
-    if (st->n_parts == 0) return true;
-    struct batch batch = build(m);
-    forbid_memory(true);
-    const float *logits = model_forward(m->model, &batch, &e);
-    forbid_memory(false);
-    size_t row = 0;
-    measure(m, os_now_ns() - begin);
-    for (int i = 0; i < st->n_parts; i++) {
-        struct step_part p = st->part[i];
-        if (!logits) fail(p.r, &e);
-        else row += (size_t)results(p.r, p, logits, row);
-    }
-    return true;
+    plan_now(m);
+    bool any = st->now.n_parts > 0;
+    int n_decode = any && prepare(m, &st->now) ? st->now.n_decode : 0;
+    if (st->now.n_parts > 0) run_now(m);
+    if (st->slice.n_parts > 0) reserve(m, &st->slice); /* others may have used it up */
+    else any = plan_slice(m, n_decode) || any;
+    any = any || st->slice.n_parts > 0;
+    if (st->slice.n_parts > 0) run_slice(m, n_decode);
+    m->stats.n_steps += any;
+    m->spent_ns += os_now_ns() - begin;
+    return any;
 }
 
 bool sched_step(struct hold_engine *eng) {

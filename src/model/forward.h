@@ -20,8 +20,9 @@ struct model {
     char name[128];
 
     /* Workspace, rows of one forward: the residual x, its norm h, projections, the mixer's and
-     * the ffn's inner rows, y before a post-norm, and the final rows. */
-    struct act x, h, q, k, v, mixed, inner, y, final;
+     * the ffn's inner rows, y before a post-norm, and the final rows. aside: the residual of a
+     * pass that is paused. */
+    struct act x, h, q, k, v, mixed, inner, y, final, aside;
     float *logits;  /* (n_logits, n_vocab) */
     float *q_scale; /* (n_ubatch) */
     int32_t *rows;  /* (n_ubatch) rows that want logits */

@@ -72,6 +72,7 @@ static bool alloc_workspace(struct model *m, struct err *e) {
                {&m->mixed, mixed, m->n_ubatch},
                {&m->inner, inner, m->n_ubatch},
                {&m->y, c->n_embd, m->n_ubatch},
+               {&m->aside, c->n_embd, m->n_ubatch},
                {&m->final, c->n_embd, m->n_logits}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!m->b->act_alloc(m->b, all[i].a, all[i].rows, all[i].n, e)) return false;
@@ -196,8 +197,8 @@ struct model *model_load(const struct gguf *g, struct backend *b, const struct m
 
 void model_free(struct model *m) {
     if (!m) return;
-    struct act *const all[] = {&m->x,     &m->h,     &m->q, &m->k,    &m->v,
-                               &m->mixed, &m->inner, &m->y, &m->final};
+    struct act *const all[] = {&m->x,     &m->h,     &m->q, &m->k,     &m->v,
+                               &m->mixed, &m->inner, &m->y, &m->final, &m->aside};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) m->b->act_free(m->b, all[i]);
     mem_free_aligned(m->logits);
     mem_free(m->q_scale);

@@ -55,6 +55,20 @@ const struct model_group *model_groups(const struct model *m, int *n);
  * batch->seqs[].kv, which must cover them. Returns the logits (rows that want them, in row order;
  * n_vocab each), valid until the next call, or NULL with e filled. */
 const float *model_forward(struct model *m, const struct batch *batch, struct err *e);
+
+/* A batch computed in parts (each a layer's mixer or ffn), other batches in between. One pass at a
+ * time may be under way. The batch stays as it is until the last part, except that a sequence may
+ * leave it: its n becomes 0, and its rows want nothing. */
+struct model_pass {
+    const struct batch *batch;
+    int part;                           /* the next one; 0 at first */
+    bool (*pause)(void *ctx, int part); /* asked after each part, with the number of the next */
+    void *ctx;
+    const float *logits; /* behind the last part as model_forward returns them, else NULL */
+};
+int model_parts(const struct model *m);
+/* At least one part, then on until pause says so. false with e filled: nothing was done. */
+bool model_continue(struct model *m, struct model_pass *p, struct err *e);
 /* Final normed hidden state of the same rows, (n_embd) each, *ld apart: embeddings, drafts. */
 const float *model_hidden(const struct model *m, int64_t *ld);
 

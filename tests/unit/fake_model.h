@@ -102,6 +102,20 @@ const float *model_forward(struct model *m, const struct batch *b, struct err *e
     return m->logits;
 }
 
+/* Two parts, of which the last one computes. */
+int model_parts(const struct model *m) {
+    (void)m;
+    return 2;
+}
+bool model_continue(struct model *m, struct model_pass *p, struct err *e) {
+    bool pause = false;
+    if (p->part == 0) pause = p->pause(p->ctx, ++p->part);
+    if (pause) return true;
+    p->logits = model_forward(m, p->batch, e);
+    p->pause(p->ctx, ++p->part);
+    return p->logits != NULL;
+}
+
 struct model *model_load(const struct gguf *g, struct backend *b, const struct model_options *o,
                          struct err *e) {
     (void)g;

@@ -262,11 +262,63 @@ static void test_quantized(void **state) {
     json_decref(j);
 }
 
+static bool always(void *ctx, int part) {
+    *(int *)ctx = part;
+    return true;
+}
+
+/* A batch in parts, with whole batches of another sequence after each: the bits of both are those
+ * of batches by themselves; and one whose sequence leaves does no harm. */
+static void test_in_parts(void **state) {
+    (void)state;
+    enum { N = 40, FIRST = 7 };
+    struct loaded l = load("tests/vectors/models/gemma3.gguf", 2, 0, 64, 1, KV_Q8_0);
+    size_t n_vocab = (size_t)model_info(l.m)->n_vocab, count = N * n_vocab;
+    int32_t tokens[2][N];
+    for (int i = 0; i < N; i++) tokens[0][i] = 3 + i * 7 % 90, tokens[1][i] = 5 + i * 11 % 90;
+    float *want[2] = {malloc(count * sizeof(float)), malloc(count * sizeof(float))};
+    for (int k = 0; k < 2; k++) run(l.m, tokens[k], N, N, want[k]);
+    struct seq s[2];
+    for (int k = 0; k < 2; k++) seq_open(&s[k], l.m, N);
+    uint8_t ones[N];
+    memset(ones, BATCH_LOGITS, sizeof ones);
+    struct err e = {0};
+    int last = 0, other = 0, parts = model_parts(l.m);
+    struct batch_seq slow = {.n = N, .kv = {s[0].table}};
+    struct batch b = {N, tokens[0], ones, 1, &slow};
+    struct model_pass p = {.batch = &b, .pause = always, .ctx = &last};
+    while (!p.logits) {
+        assert_true(model_continue(l.m, &p, &e));
+        assert_int_equal(last, p.part);
+        if (p.logits) assert_memory_equal(p.logits, want[0], count * sizeof(float));
+        if (other == N) continue;
+        struct batch_seq bs = {.n = FIRST, .pos = other, .kv = {s[1].table}};
+        if (other + FIRST > N) bs.n = N - other;
+        struct batch quick = {bs.n, tokens[1] + other, ones, 1, &bs};
+        const float *x = model_forward(l.m, &quick, &e);
+        assert_memory_equal(x, want[1] + (size_t)other * n_vocab,
+                            (size_t)bs.n * n_vocab * sizeof(float));
+        other += bs.n;
+    }
+    assert_int_equal(p.part, parts);
+    p = (struct model_pass){.batch = &b, .pause = always, .ctx = &last};
+    assert_true(model_continue(l.m, &p, &e));
+    slow.n = 0;
+    memset(ones, 0, sizeof ones);
+    while (!p.logits) assert_true(model_continue(l.m, &p, &e));
+    for (int k = 0; k < 2; k++) {
+        seq_close(&s[k]);
+        free(want[k]);
+    }
+    unload(&l);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_own_vectors),
         cmocka_unit_test(test_shared_vectors),
         cmocka_unit_test(test_quantized),
+        cmocka_unit_test(test_in_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
