@@ -1,6 +1,7 @@
 /* Thin over jansson: limits before parsing, errors in our form. */
 #include "base/json.h"
 #include "base/limits.h"
+#include "base/mem.h"
 #include "base/os.h"
 
 /* Brackets outside strings; jansson's own limit is 2048 deep, ours is lower. */
@@ -23,6 +24,15 @@ static bool depth_ok(struct str s) {
     return true;
 }
 
+/* jansson's lexer cannot take a refusal: without memory for the token it reads it asserts. So what
+ * a token of the whole text would take, twice while it is moved, is asked for first. */
+static bool room_for(struct str text, struct err *e) {
+    size_t bytes = 4 * text.len;
+    void *probe = mem_alloc(bytes + 1);
+    mem_free(probe);
+    return probe || err_nomem(e, "JSON", bytes);
+}
+
 json_t *json_parse(struct str text, size_t max_bytes, struct err *e) {
     if (text.len > max_bytes) {
         err_set(e, ERR_LIMIT, "JSON of %zu bytes is larger than the limit of %zu", text.len,
@@ -33,11 +43,12 @@ json_t *json_parse(struct str text, size_t max_bytes, struct err *e) {
         err_set(e, ERR_LIMIT, "JSON is nested deeper than %d levels", LIMIT_JSON_DEPTH);
         return NULL;
     }
+    if (!room_for(text, e)) return NULL;
     json_error_t je;
     json_t *v = json_loadb(text.p ? text.p : "", text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &je);
     if (!v)
-        err_set_at(e, ERR_FORMAT, je.position, "JSON line %d column %d: %s", je.line, je.column,
-                   je.text);
+        err_set_at(e, json_error_code(&je) == json_error_out_of_memory ? ERR_NOMEM : ERR_FORMAT,
+                   je.position, "JSON line %d column %d: %s", je.line, je.column, je.text);
     return v;
 }
 

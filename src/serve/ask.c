@@ -52,7 +52,8 @@ json_t *ask_body(struct http_req *r, struct http_error *e) {
         return NULL;
     }
     json_t *body = json_parse(text, LIMIT_JSON_BYTES, &bad);
-    if (!body) ask_refuse(e, 400, NULL, "the body is not JSON: %s", bad.msg);
+    if (!body && bad.code == ERR_NOMEM) ask_refuse(e, 503, NULL, "%s", bad.msg);
+    else if (!body) ask_refuse(e, 400, NULL, "the body is not JSON: %s", bad.msg);
     if (!body || json_is_object(body)) return body;
     json_decref(body);
     ask_refuse(e, 400, NULL, "the body is JSON, but not an object");
