@@ -57,7 +57,7 @@ struct set {
 };
 struct loop {
     uint64_t groups;
-    uint32_t room;
+    uint32_t room, end; /* see mask.h */
 };
 /* What a set can do next, after calls are entered and finished rules are left. */
 struct closed {

@@ -15,6 +15,7 @@ enum {
     MACHINES = 64,
     MACHINE_BYTES = 64 << 20, /* of machines that nobody uses */
     LOOP_NODES = 8,           /* subtrees smaller than this are walked anyway */
+    LOOP_CHARS = 32,          /* and those that hold longer texts than this */
     LIST_TOKENS = 1024,       /* locals with fewer are lists */
     KEY_NODES = 96            /* automata with more nodes are not recognised in other grammars */
 };
@@ -162,15 +163,17 @@ static inline uint32_t step(struct machine *m, struct walk_frame *f, uint8_t byt
     return to;
 }
 
-/* Does everything below a node lead back to set? Then only the room in a counted call matters, and
- * the tokens are dealt with. */
-static bool loops_below(struct walk *w, const struct trie_node *n, uint32_t set, uint32_t *run) {
+/* Is everything from a node on allowed in set, but for what a counted call has no room for? Then the
+ * tokens are dealt with. */
+static bool loops_on(struct walk *w, const struct trie_node *n, uint32_t set, uint32_t *run) {
     const struct trie *t = &w->gv->trie;
     struct loop l = mask_loop(w->m, set);
     if (n->groups & ~l.groups) return false;
+    if (n->chars > l.room) l = mask_loop_of(w->m, set, clamp(n->chars, LOOP_CHARS));
     if (n->chars <= l.room) return true;
-    for (uint32_t i = n[1].token; i < n[n->size].token; i++) {
-        if ((uint32_t)(t->chars[i] - n->above) <= l.room) continue;
+    if (l.end != SET_DEAD) return false;
+    for (uint32_t i = n->token; i < n[n->size].token; i++) {
+        if ((uint32_t)(t->chars[i] - n->above + 1) <= l.room) continue;
         allow(w, *run, i);
         *run = i + 1;
     }
@@ -188,7 +191,8 @@ static inline struct walk_frame frame_of(struct walk *w, uint32_t end, uint32_t 
 }
 
 /* Walks the trie below a node from set. A state that leads back to itself needs no frame, and
- * tokens are allowed in runs, up to the next one that is not: most of a string costs little. */
+ * tokens are allowed in runs, up to the next one that is not: most of a string costs little. What
+ * mask_loop_of knows is not walked at all. */
 static void walk_below(struct walk *w, uint32_t node, uint32_t set) {
     const struct trie_node *t = w->gv->trie.node;
     struct walk_frame *f = w->gv->frame;
@@ -197,6 +201,10 @@ static void walk_below(struct walk *w, uint32_t node, uint32_t set) {
     for (uint32_t i = node + 1; i < end && !w->failed;) {
         while (i >= f->end) f--;
         const struct trie_node *n = &t[i++];
+        if (n->size >= LOOP_NODES && loops_on(w, n, f->set, &run)) {
+            i += n->size - 1;
+            continue;
+        }
         uint32_t to = step(w->m, f, n->byte);
         if (to == SET_DEAD) {
             allow(w, run, n->token);
@@ -207,8 +215,7 @@ static void walk_below(struct walk *w, uint32_t node, uint32_t set) {
         if (n->size == 1) continue;
         struct walk_frame next = to == f->set ? *f : frame_of(w, i - 1 + n->size, to);
         if (next.exit) add_exit(w, i - 1);
-        if (n->size >= LOOP_NODES && loops_below(w, n, to, &run)) i += n->size - 1;
-        else if (to != f->set) *++f = next;
+        if (to != f->set) *++f = next;
     }
     allow(w, run, t[end].token);
     w->failed = w->failed || w->m->failed;

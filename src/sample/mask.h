@@ -12,9 +12,9 @@ typedef enum token_use (*token_view)(const void *ctx, int32_t id, struct str *by
 struct trie_node {
     uint32_t size;         /* nodes of the subtree, itself included */
     uint32_t token;        /* first of its own tokens; they end at the next node's */
-    uint16_t above, chars; /* characters that begin up to it; below it, on the longest path */
+    uint16_t above, chars; /* characters that begin up to it; from it on, on the longest path */
     uint8_t byte;
-    uint64_t groups; /* of the bytes below it; see mask_loop */
+    uint64_t groups; /* of the characters from it on; see mask_loop */
 };
 struct trie {
     struct trie_node *node; /* n_nodes + 1 */
@@ -27,15 +27,18 @@ bool trie_build(struct trie *t, const struct str *bytes, const uint8_t *use, int
                 struct err *e);
 void trie_free(struct trie *t);
 
-/* mask_loop.c. Groups of bytes: bit mask_group(byte); GROUPS_ODD where a subtree does not begin at
- * the beginning of a character, or is no UTF-8. */
+/* mask_loop.c. Groups of characters, by their first two bytes; GROUPS_ODD where a subtree does not
+ * begin at the beginning of a character, or is no UTF-8. */
 #define GROUPS_ODD (1ull << 63)
-unsigned mask_group(uint8_t byte);
+unsigned mask_group(uint8_t byte, uint8_t second);
+uint64_t mask_groups(uint8_t byte); /* of all that begin with it */
 enum { UTF8_WHOLE, UTF8_BROKEN, UTF8_ONE_MORE, UTF8_TWO_MORE, UTF8_FORM };
 uint8_t mask_utf8_next(uint8_t state, uint8_t byte);
-/* From set, all bytes of which groups lead back to it, or through the turns of a counted call of
- * which room are left? No such path comes by an exit. */
+/* From set, characters of which groups all lead the same way, and for how many characters (`room`,
+ * looked for up to `chars`)? No such path comes by an exit. With end SET_DEAD and not enough room,
+ * no further character of the groups is allowed; otherwise nothing is said of them. */
 struct loop mask_loop(struct machine *m, uint32_t set);
+struct loop mask_loop_of(struct machine *m, uint32_t set, uint32_t chars);
 
 enum { MASK_ENDS = 64 };
 struct local;

@@ -25,22 +25,32 @@ static size_t common(struct str a, struct str b) {
     return n;
 }
 
-/* Appends the nodes of one text below the first `keep` bytes of the path; closes what is left. */
+/* The nodes of the text that was added last. */
 struct path {
     uint32_t *node;
     uint8_t *utf8; /* state behind each byte */
     size_t depth;
 };
 
+/* The groups of the characters of which the first two bytes end in the deepest node of the path. */
+static uint64_t own_groups(const struct trie *t, const struct path *p) {
+    const struct trie_node *n = &t->node[p->node[p->depth]], *up = &t->node[p->node[p->depth - 1]];
+    uint8_t before = p->utf8[p->depth - 1], behind = p->utf8[p->depth];
+    if (behind == UTF8_BROKEN) return GROUPS_ODD;
+    if (before >= UTF8_FORM) return 1ull << mask_group(up->byte, n->byte);
+    if (before != UTF8_WHOLE || (behind != UTF8_WHOLE && n->size > 1)) return 0;
+    return mask_groups(n->byte);
+}
+
 /* Adds the deepest node of the path, whose subtree is complete, to what its parent knows. */
 static void add_below(struct trie *t, const struct path *p) {
     struct trie_node *n = &t->node[p->node[p->depth]], *up = &t->node[p->node[p->depth - 1]];
     bool begins = p->utf8[p->depth - 1] == UTF8_WHOLE;
-    bool odd = p->utf8[p->depth] == UTF8_BROKEN;
-    uint16_t chars = (uint16_t)(n->chars + begins);
-    if (chars > up->chars) up->chars = chars;
-    up->groups |= n->groups | (begins ? 1ull << mask_group(n->byte) : 0) | (odd ? GROUPS_ODD : 0);
-    if (p->utf8[p->depth] != UTF8_WHOLE) n->groups |= GROUPS_ODD;
+    n->chars = (uint16_t)(n->chars + begins);
+    n->groups |= own_groups(t, p);
+    if (n->chars > up->chars) up->chars = n->chars;
+    up->groups |= n->groups;
+    if (!begins) n->groups |= GROUPS_ODD;
 }
 
 static void close_to(struct trie *t, struct path *p, size_t depth) {
