@@ -163,8 +163,8 @@ static inline uint32_t step(struct machine *m, struct walk_frame *f, uint8_t byt
     return to;
 }
 
-/* Is everything from a node on allowed in set, but for what a counted call has no room for? Then the
- * tokens are dealt with. */
+/* Is everything from a node on allowed in set, but for what a counted call has no room for? Then
+ * the tokens are dealt with. */
 static bool loops_on(struct walk *w, const struct trie_node *n, uint32_t set, uint32_t *run) {
     const struct trie *t = &w->gv->trie;
     struct loop l = mask_loop(w->m, set);

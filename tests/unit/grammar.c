@@ -546,8 +546,21 @@ static enum token_use view(const void *ctx, int32_t id, struct str *bytes) {
 static struct grammar_vocab *make_vocab(struct test_vocab *v) {
     static const char pieces[] =
         "{}[]\",: \n\t0123456789-.etruefalsnabcdefghij\\un\xC3\xA9\xE2\x82\xAC<>/=_Z";
+    static const char *const characters[] = {"a",      "x",      "7",      "-",         "\"",
+                                             "\u00A0", "\u00E9", "\u2003", "\u205F",    "\u20AC",
+                                             "\u3000", "\u3042", "\u4E00", "\U0001F600"};
     struct rng r = {7};
+    memset(v, 0, sizeof *v);
     for (int id = 2; id < N_VOCAB; id++) {
+        if (id >= 258 && id % 4 == 3) { /* whole characters, or all but the last byte */
+            while (v->len[id] < 7) {
+                const char *c = characters[rng_below(&r, sizeof characters / sizeof *characters)];
+                memcpy(v->text[id] + v->len[id], c, strlen(c));
+                v->len[id] += strlen(c);
+            }
+            v->len[id] -= rng_below(&r, 2);
+            continue;
+        }
         size_t among = id % 2 ? sizeof pieces - 1 : 8; /* half of them of eight letters only */
         const char *from = id % 2 ? pieces : strstr(pieces, "abcdefgh");
         v->len[id] = id < 258 ? 1 : 1 + rng_below(&r, 6);
@@ -598,6 +611,10 @@ static void test_masks(void **state) {
         "{\"type\":\"string\",\"minLength\":40}",
         "{\"type\":\"string\",\"pattern\":\"\\\\.json$\"}",
         "{\"type\":\"string\",\"pattern\":\"^[a-f]+(-[0-9]+)*$\"}",
+        "{\"type\":\"string\",\"format\":\"hostname\"}",
+        "{\"type\":\"string\",\"pattern\":\"^[^\\\\s@]{1,9}x[^-]*$\"}",
+        "{\"type\":\"string\",\"pattern\":\"^[^\\\\s7]*$\",\"minLength\":2,\"maxLength\":40}",
+        "{\"type\":\"string\",\"pattern\":\"^(ab)?[^\\\\u3042-\\\\u4dff]{3,50}$\"}",
         "{}",
         "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"},\"ab\":{\"type\":"
         "\"integer\",\"minimum\":3},\"b\":{\"type\":\"array\",\"items\":{\"$ref\":\"#\"}}},"
