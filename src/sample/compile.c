@@ -185,16 +185,61 @@ static bool add_rules(struct compile *c) {
     return true;
 }
 
-/* Sweeps over all nodes in both directions until a property that only grows is stable. */
-static void settle(const struct compile *c, bool (*holds)(const struct compile *, uint32_t, bool *),
-                   bool *by_node) {
-    for (bool changed = true, up = false; changed; up = !up) {
-        changed = false;
-        for (uint32_t k = 0; k < c->n_nodes; k++) {
-            uint32_t i = up ? k : (uint32_t)c->n_nodes - 1 - k;
-            if (!by_node[i] && holds(c, i, by_node)) by_node[i] = changed = true;
+/* Who has to be looked at again when something becomes known of a node: `from` in the places
+ * first[node] .. first[node + 1]. */
+struct backward {
+    uint32_t *first, *from;
+};
+
+static void backward_free(struct backward *w) {
+    mem_free(w->first);
+    mem_free(w->from);
+}
+
+static void note_from(struct backward *w, uint32_t to, uint32_t from, bool count) {
+    if (count) w->first[to + 2]++;
+    else w->from[w->first[to + 1]++] = from;
+}
+
+static void note_all(const struct grammar *g, struct backward *w, uint32_t n_nodes, bool count) {
+    for (uint32_t i = 0; i < n_nodes; i++) {
+        const struct node *n = &g->node[i];
+        for (uint32_t k = n->edge; k < n[1].edge; k++) note_from(w, g->edge[k].to, i, count);
+        for (uint32_t k = n->token; k < n[1].token; k++) note_from(w, g->token[k].to, i, count);
+        for (uint32_t k = n->call; k < n[1].call; k++) {
+            note_from(w, g->call[k].start, i, count);
+            note_from(w, g->call[k].next, i, count);
         }
     }
+}
+
+static bool backward_make(const struct compile *c, struct backward *w) {
+    uint32_t n = (uint32_t)c->n_nodes;
+    size_t n_from = c->n_edges + c->n_tokens + 2 * c->n_calls;
+    w->first = mem_calloc((size_t)n + 3, sizeof *w->first);
+    w->from = mem_array(n_from + 1, sizeof *w->from);
+    if (!w->first || !w->from) return err_nomem(c->e, "a grammar", n_from * sizeof *w->from);
+    note_all(c->g, w, n, true);
+    for (uint32_t i = 0; i < n; i++) w->first[i + 2] += w->first[i + 1];
+    note_all(c->g, w, n, false);
+    return true;
+}
+
+/* A property that holds of a node because of others: found from those of which it holds at once. */
+static bool settle(const struct compile *c, const struct backward *w,
+                   bool (*holds)(const struct compile *, uint32_t, bool *), bool *by_node) {
+    uint32_t *queue = mem_array(c->n_nodes + 1, sizeof *queue);
+    size_t n = 0;
+    if (!queue) return err_nomem(c->e, "a grammar", c->n_nodes * sizeof *queue);
+    for (uint32_t i = (uint32_t)c->n_nodes; i-- > 0;)
+        if (holds(c, i, by_node)) by_node[queue[n++] = i] = true;
+    for (size_t at = 0; at < n; at++)
+        for (uint32_t k = w->first[queue[at]]; k < w->first[queue[at] + 1]; k++) {
+            uint32_t i = w->from[k];
+            if (!by_node[i] && holds(c, i, by_node)) by_node[queue[n++] = i] = true;
+        }
+    mem_free(queue);
+    return true;
 }
 
 static bool can_be_empty(const struct compile *c, uint32_t i, bool *yes) {
@@ -219,11 +264,14 @@ static bool can_end(const struct compile *c, uint32_t i, bool *yes) {
 }
 
 /* Removes what leads nowhere, so that every position can be completed. */
-static bool cut_dead_ends(struct compile *c) {
+static bool cut_dead_ends(struct compile *c, const struct backward *w) {
     struct grammar *g = c->g;
     bool *ends = mem_calloc(c->n_nodes + 1, 1);
     if (!ends) return err_nomem(c->e, "a grammar", c->n_nodes);
-    settle(c, can_end, ends);
+    if (!settle(c, w, can_end, ends)) {
+        mem_free(ends);
+        return false;
+    }
     uint32_t n_edges = 0, n_tokens = 0, n_calls = 0;
     for (uint32_t i = 0; i < c->n_nodes; i++) {
         struct node old = g->node[i], end = g->node[i + 1];
@@ -388,17 +436,17 @@ static bool check_left_recursion(struct compile *c) {
 }
 
 static bool check(struct compile *c) {
+    struct backward w = {0};
     bool *empty = mem_calloc(c->n_nodes + 1, 1);
     c->nullable = mem_calloc(c->b->n_rules + 1, 1);
-    if (!empty || !c->nullable) {
-        mem_free(empty);
-        return err_nomem(c->e, "a grammar", c->n_nodes);
-    }
-    settle(c, can_be_empty, empty);
-    for (uint32_t r = 0; r < c->b->n_rules; r++) c->nullable[r] = empty[c->rule_start[r]];
-    bool ok = check_loops(c) && check_left_recursion(c);
+    bool ok = empty && c->nullable;
+    if (!ok) err_nomem(c->e, "a grammar", c->n_nodes);
+    ok = ok && backward_make(c, &w) && settle(c, &w, can_be_empty, empty);
+    for (uint32_t r = 0; r < c->b->n_rules && ok; r++) c->nullable[r] = empty[c->rule_start[r]];
+    ok = ok && check_loops(c) && check_left_recursion(c) && cut_dead_ends(c, &w);
     mem_free(empty);
-    return ok && cut_dead_ends(c);
+    backward_free(&w);
+    return ok;
 }
 
 /* Bytes that no edge tells apart share a class. */
