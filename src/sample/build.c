@@ -7,7 +7,10 @@
 
 #include <string.h>
 
-enum { BUILD_BYTES = 40 << 20 };
+enum {
+    BUILD_BYTES = 40 << 20,
+    LANG_COST = 8 /* states for one of an automaton: it and its sets of bytes */
+};
 
 struct build *build_new(struct err *e) {
     struct build *b = mem_calloc(1, sizeof *b);
@@ -43,6 +46,7 @@ static struct expr *make(struct build *b, enum expr_kind kind, uint32_t size, bo
     x->kind = kind;
     x->size = size;
     x->regular = regular;
+    b->spent += 1 + (kind == EXPR_LIT ? size : kind == EXPR_LANG ? (uint64_t)size * LANG_COST : 0);
     return x;
 }
 
@@ -123,6 +127,7 @@ struct expr *build_repeat_at(struct build *b, struct expr *x, int64_t min, int64
     r->u.repeat.max = max < 0 ? COUNT_MANY : (uint32_t)max;
     uint64_t copies = max < 0 ? (uint64_t)min + 1 : (uint64_t)max;
     r->size = sum(copies * ((uint64_t)x->size + 1), 1);
+    b->spent += r->size < EXPR_UNROLL ? r->size : EXPR_UNROLL;
     if (pos >= 0) {
         void *p = b->loop;
         if (!mem_grow(&p, &b->cap_loops, b->n_loops + 1, sizeof *b->loop)) {

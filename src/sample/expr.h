@@ -52,7 +52,8 @@ enum {
     EXPR_DEPTH = 600,       /* nesting of expressions */
     EXPR_REGULAR = 1 << 14, /* states of a regular expression for lang.c */
     EXPR_WORK = 4 << 20,    /* steps for one of them */
-    BUILD_WORK = 10 << 20   /* and for all of one builder's schemas; see lang_set_work */
+    BUILD_WORK = 10 << 20,  /* and for all of one builder's schemas; see lang_set_work */
+    BUILD_STATES = 1 << 17  /* of all its schemas: what compiles in 100 ms; see build.spent */
 };
 
 struct build_rule {
@@ -65,8 +66,9 @@ struct build {
     struct build_rule *rule;
     size_t n_rules, cap_rules;
     int n_labels;
-    bool failed;   /* an allocation was refused */
-    uint64_t work; /* steps that its schemas may still spend on automata */
+    bool failed;    /* an allocation was refused */
+    uint64_t work;  /* steps that its schemas may still spend on automata */
+    uint64_t spent; /* about as many states as its expressions will become */
     struct lang **lang;
     size_t n_langs, cap_langs;
     struct expr **loop; /* repetitions with a position: checked for emptiness in the end */

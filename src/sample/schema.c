@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DISJOINT_VALUES = 256 };
+enum { DISJOINT_VALUES = 256, SCALAR_TEXT = 300 };
 enum support { ANNOTATION, SUPPORTED, IF_TRUE, UNSUPPORTED };
 
 static const struct keyword {
@@ -92,18 +92,27 @@ static const struct keyword {
 static struct expr *expand(struct schema *sc, const struct parts *todo, struct parts done,
                            struct expr *alt, int *left);
 
+static void note(struct schema *sc, const char *path, const char *what) {
+    if (!sc->notes || sc->n_notes > SCHEMA_NOTES) return;
+    if (sc->n_notes++ < SCHEMA_NOTES)
+        buf_printf(sc->notes, "schema at %s: %s\n", *path ? path : "/", what);
+    else buf_cstr(sc->notes, "and further places of the schema\n");
+}
+
 bool schema_unsupported(struct schema *sc, const char *path, const char *what) {
     if (sc->strict)
         return err_set(sc->e, ERR_UNSUPPORTED, "schema at %s: %s is not supported",
                        *path ? path : "/", what);
-    if (sc->notes)
-        buf_printf(sc->notes, "schema at %s: %s is not supported; anything is allowed there\n",
-                   *path ? path : "/", what);
+    char text[700];
+    snprintf(text, sizeof text, "%s is not supported; anything is allowed there", what);
+    note(sc, path, text);
     return true;
 }
 
-static void note(struct schema *sc, const char *path, const char *what) {
-    if (sc->notes) buf_printf(sc->notes, "schema at %s: %s\n", *path ? path : "/", what);
+bool schema_room(struct schema *sc, const char *path, size_t n) {
+    if (sc->b->spent + n <= BUILD_STATES && lang_work() > 0) return true;
+    return err_set(sc->e, ERR_LIMIT, "schema at %.300s: the schema as a whole is too large",
+                   *path ? path : "/");
 }
 
 const char *schema_path(struct schema *sc, const char *path, const char *key) {
@@ -293,11 +302,12 @@ static struct expr *enum_values(struct schema *sc, const struct parts *p, bool *
         *is_enum = true;
         struct expr *alt = build_alt(sc->b);
         sc->listed = p->p[i].s;
-        for (size_t k = 0; k < json_array_size(values); k++) {
+        for (size_t k = 0; k < json_array_size(values) && alt; k++) {
             const json_t *v = json_array_get(values, k);
             bool ok = true;
             for (size_t m = 0; m < p->n && ok; m++) ok = schema_check_own(sc, v, p->p[m].s, 0);
             if (ok) build_push(sc->b, alt, constant(sc, p, v));
+            if (!schema_room(sc, p->p[i].path, 0)) alt = NULL;
         }
         sc->listed = NULL;
         json_decref(made);
@@ -536,6 +546,102 @@ static struct known *find_known(struct schema *sc, const json_t **s, size_t n, u
     return NULL;
 }
 
+/* ---- scalars that are alike ---- */
+
+static bool is_annotation(const char *key) {
+    for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
+        if (strcmp(keywords[i].name, key) == 0) return keywords[i].support == ANNOTATION;
+    return false;
+}
+
+/* Appends what a schema says; false: it is no scalar's, or a large one. */
+static bool scalar_text(const json_t *s, struct buf *out) {
+    static const char *const plain[] = {"type",      "enum",      "const",      "pattern",
+                                        "format",    "minimum",   "maximum",    "exclusiveMinimum",
+                                        "minLength", "maxLength", "multipleOf", "exclusiveMaximum",
+                                        "nullable"};
+    json_t *o = schema_json(s);
+    if (!(schema_types(s) & ~(TYPE_OBJECT | TYPE_ARRAY)) || json_object_size(s) == 0) return false;
+    if (schema_types(s) & (TYPE_OBJECT | TYPE_ARRAY)) return false;
+    for (void *at = json_object_iter(o); at; at = json_object_iter_next(o, at)) {
+        const char *key = json_object_iter_key(at);
+        size_t i = 0, n = sizeof plain / sizeof *plain;
+        while (i < n && strcmp(plain[i], key) != 0) i++;
+        if (i == n && is_annotation(key)) continue;
+        if (i == n || !buf_printf(out, "%s:", key)) return false;
+        if (!json_write(out, json_object_iter_value(at)) || out->len > SCALAR_TEXT) return false;
+    }
+    return buf_char(out, ';');
+}
+
+/* The text by which equal scalars are recognised; empty: by their place only. */
+static struct str scalar_key(struct schema *sc, const struct parts *p, struct buf *out) {
+    bool ok = p->n > 0 && buf_char(out, schema_is_raw(sc, p) ? 'r' : 'v');
+    for (size_t i = 0; i < p->n && ok; i++)
+        ok = json_is_object(p->p[i].s) && scalar_text(p->p[i].s, out);
+    return ok ? buf_view(out) : (struct str){0};
+}
+
+/* ---- values ---- */
+
+/* Instead of what is too large: any value of its type. */
+static struct expr *widen(struct schema *sc, const struct parts *p, bool tagged) {
+    char what[400];
+    const char *path = p->n ? p->p[0].path : "", *said = strstr(sc->e->msg, ": ");
+    snprintf(what, sizeof what, "%.300s; anything of its type is allowed there",
+             said ? said + 2 : "it is too large");
+    note(sc, path, what);
+    *sc->e = (struct err){0};
+    sc->failed = false;
+    int types = TYPE_ALL;
+    for (size_t i = 0; i < p->n; i++)
+        if (json_is_object(p->p[i].s)) types &= schema_types(p->p[i].s);
+    if (types == TYPE_OBJECT || tagged) {
+        struct parts any = {{{sc->any_object, path}}, 1};
+        sc->tagged = tagged;
+        if (tagged) lang_set_work(EXPR_WORK); /* for the names of its properties */
+        return schema_object(sc, &any);
+    }
+    if (types == TYPE_STRING) return schema_is_raw(sc, p) ? text_raw(sc) : text_string(sc);
+    if (types & ~(TYPE_INTEGER | TYPE_FRACTION)) return text_any(sc);
+    return text_number(sc, types == TYPE_INTEGER);
+}
+
+static struct expr *expand_value(struct schema *sc, const struct parts *p) {
+    bool tagged = sc->tagged, before = sc->b->failed;
+    int left = ALTERNATIVES, depth = sc->depth++;
+    const char *path = p->n ? p->p[0].path : "";
+    struct expr *alt = build_alt(sc->b), *x = NULL;
+    if (depth >= LIMIT_SCHEMA_DEPTH)
+        err_set(sc->e, ERR_LIMIT, "schema at %.300s: nested too deeply", path);
+    else if (sc->n_known <= SCHEMA_RULES && schema_room(sc, path, 0))
+        x = expand(sc, p, (struct parts){.n = 0}, alt, &left);
+    if (!x && !sc->e->code && !schema_room(sc, path, 0)) sc->b->failed = before;
+    if (!x && !sc->strict && sc->e->code == ERR_LIMIT) x = widen(sc, p, tagged);
+    sc->depth = depth;
+    return x && x->kind == EXPR_ALT && x->u.list.n == 1 ? x->u.list.item[0] : x;
+}
+
+static struct expr *new_value(struct schema *sc, const struct parts *p, const json_t *const *key,
+                              size_t n, uint32_t *slot) {
+    void *grown = sc->known;
+    const json_t **copy = arena_alloc(&sc->b->arena, (n + 1) * sizeof *copy);
+    if (!copy || !mem_grow(&grown, &sc->cap_known, sc->n_known + 1, sizeof *sc->known)) return NULL;
+    sc->known = grown;
+    memcpy(copy, key, n * sizeof *key);
+    int rule = build_rule(sc->b, NULL, -1);
+    struct expr *call = build_call(sc->b, rule);
+    size_t at = sc->n_known;
+    sc->known[sc->n_known++] = (struct known){copy, n, call, *slot};
+    *slot = (uint32_t)sc->n_known;
+    struct expr *x = call ? expand_value(sc, p) : NULL;
+    if (!x) return NULL;
+    build_define(sc->b, rule, x);
+    /* Small enough to stand in each place; labels may stand in one only. */
+    if (x->kind == EXPR_CALL || (x->regular && x->size <= 24)) sc->known[at].x = call = x;
+    return call;
+}
+
 struct expr *schema_value(struct schema *sc, const struct parts *p) {
     const json_t *key[PARTS];
     size_t n = 0;
@@ -546,32 +652,16 @@ struct expr *schema_value(struct schema *sc, const struct parts *p) {
     uint32_t *slot;
     struct known *known = find_known(sc, key, n, &slot);
     if (known) return known->x;
-    const char *path = p->n ? p->p[0].path : "";
-    if (sc->n_known >= SCHEMA_RULES || sc->depth >= LIMIT_SCHEMA_DEPTH) {
-        err_set(sc->e, ERR_LIMIT, "schema at %.300s: %s", path,
-                sc->depth >= LIMIT_SCHEMA_DEPTH ? "nested too deeply" : "too many schemas");
-        return NULL;
-    }
-    void *grown = sc->known;
-    const json_t **copy = arena_alloc(&sc->b->arena, (n + 1) * sizeof *copy);
-    if (!copy || !mem_grow(&grown, &sc->cap_known, sc->n_known + 1, sizeof *sc->known)) return NULL;
-    sc->known = grown;
-    memcpy(copy, key, n * sizeof *key);
-    int rule = build_rule(sc->b, NULL, -1);
-    struct expr *call = build_call(sc->b, rule), *alt = build_alt(sc->b);
-    size_t at = sc->n_known;
-    sc->known[sc->n_known++] = (struct known){copy, n, call, *slot};
-    *slot = (uint32_t)sc->n_known;
-    int left = ALTERNATIVES;
-    sc->depth++;
-    struct expr *x = expand(sc, p, (struct parts){.n = 0}, alt, &left);
-    sc->depth--;
-    if (!x || !call) return NULL;
-    if (x->u.list.n == 1) x = x->u.list.item[0];
-    build_define(sc->b, rule, x);
-    /* Small enough to stand in each place; labels may stand in one only. */
-    if (x->kind == EXPR_CALL || (x->regular && x->size <= 24)) sc->known[at].x = call = x;
-    return call;
+    struct buf text = {0};
+    struct str same = scalar_key(sc, p, &text);
+    const json_t *alike = same.len ? json_object_get(sc->alike, same.p) : NULL;
+    size_t at = sc->n_known, n_notes = sc->n_notes;
+    struct expr *x =
+        alike ? sc->known[json_integer_value(alike)].x : new_value(sc, p, key, n, slot);
+    if (same.len && !alike && x && sc->n_notes == n_notes) /* what has a note gets one each time */
+        json_object_set_new(sc->alike, same.p, json_integer((json_int_t)at));
+    buf_free(&text);
+    return x;
 }
 
 struct expr *build_schema(struct build *b, const struct schema_request *r, struct err *e) {
@@ -588,19 +678,22 @@ struct expr *build_schema(struct build *b, const struct schema_request *r, struc
                           .style = r->style,
                           .e = &found};
     sc->root = r->root;
-    sc->made = json_pack("[{ss}{s[sssss]}]", "type", "string", "type", "null", "boolean", "number",
-                         "array", "object");
+    sc->made = json_pack("[{ss}{s[sssss]}{ss}]", "type", "string", "type", "null", "boolean",
+                         "number", "array", "object", "type", "object");
+    sc->alike = json_object();
     sc->only_string = json_array_get(sc->made, 0);
     sc->no_string = json_array_get(sc->made, 1);
+    sc->any_object = json_array_get(sc->made, 2);
     struct parts p = {{{r->schema, r->path ? r->path : ""}}, 1};
     lang_set_work(b->work);
-    struct expr *x = sc->made ? schema_value(sc, &p) : NULL;
+    struct expr *x = sc->made && sc->alike ? schema_value(sc, &p) : NULL;
     b->work = lang_work();
     lang_set_work(UINT64_MAX);
     if (!x && !found.code)
         err_set(&found, ERR_NOMEM, "no memory for the schema, or it is too large");
     if (!x && e) *e = found;
     json_decref(sc->made);
+    json_decref(sc->alike);
     mem_free(sc->known);
     lang_free(sc->pattern_lang);
     mem_free(sc->checked);

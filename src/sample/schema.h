@@ -19,7 +19,14 @@ enum {
     TYPE_OBJECT = 64,
     TYPE_ALL = 127
 };
-enum { PARTS = 48, ALTERNATIVES = 256, SCHEMA_RULES = 1 << 14, KNOWN_RANGES = 16, NUMBER_KEY = 96 };
+enum {
+    SCHEMA_NOTES = 100,
+    PARTS = 48,
+    ALTERNATIVES = 256,
+    SCHEMA_RULES = 1 << 14,
+    KNOWN_RANGES = 16,
+    NUMBER_KEY = 96
+};
 
 struct part {
     const json_t *s; /* an object, true or false */
@@ -35,8 +42,10 @@ struct schema {
     const json_t *root;
     json_t *made;                          /* schemas that do not stand in root */
     const json_t *only_string, *no_string; /* parts that pick a type; of made */
-    bool strict, tagged;                   /* tagged: the outermost object is not yet written */
+    const json_t *any_object;
+    bool strict, tagged; /* tagged: the outermost object is not yet written */
     struct buf *notes;
+    size_t n_notes;
     struct schema_style style;
     struct err *e;
     int depth;
@@ -48,6 +57,7 @@ struct schema {
     } * known;
     size_t n_known, cap_known;
     uint32_t bucket[256];
+    json_t *alike;       /* index in known + 1, by the text of scalars */
     const char *pattern; /* the last one that schema_check compiled */
     struct lang *pattern_lang;
     const json_t *listed; /* the enum of this schema holds: the value was taken from it */
@@ -64,6 +74,8 @@ struct schema {
 
 /* Strict: an error, returns false. Otherwise one line in notes; the caller goes on without. */
 bool schema_unsupported(struct schema *sc, const char *path, const char *what);
+/* Is there room for about n further states? Otherwise an error. */
+bool schema_room(struct schema *sc, const char *path, size_t n);
 /* PATH/KEY, in the builder's memory; "" when there is none. */
 const char *schema_path(struct schema *sc, const char *path, const char *key);
 bool parts_add(struct schema *sc, struct parts *to, const json_t *s, const char *path);

@@ -13,7 +13,9 @@ enum {
     ONE_RULE = 64,    /* properties that go into one rule; more are cut into */
     CHUNK = 16,       /* chunks of this size */
     PLACES = 1 << 12, /* places in one object, for counts above one */
-    PATTERNS = 4
+    PATTERNS = 4,
+    PAIR_STATES = 20,      /* that a property comes to at least */
+    NAMES_STATES = 1 << 11 /* of the listed names, when others have to be kept apart from them */
 };
 
 struct property {
@@ -190,6 +192,7 @@ static bool name_allowed(struct schema *sc, const struct object *o, struct str n
 }
 
 static bool build_pairs(struct schema *sc, struct object *o, bool tagged, bool *possible) {
+    if (o->n && !schema_room(sc, o->p->p[0].path, o->n * PAIR_STATES)) return false;
     for (size_t i = 0; i < o->n; i++) {
         struct property *p = &o->property[i];
         unsigned match = 0;
@@ -229,6 +232,13 @@ static struct lang *extra_names(struct schema *sc, const struct object *o, unsig
     for (size_t i = 0; i < o->n; i++) name[i] = o->property[i].name;
     struct lang *l = lang_not_names(name, o->n);
     mem_free(name);
+    if (!l || lang_size(l) > NAMES_STATES) {
+        lang_free(l);
+        l = lang_utf8();
+        if (!schema_unsupported(sc, o->p->p[0].path,
+                                "telling other names from so many listed ones"))
+            sc->failed = true;
+    }
     for (size_t k = 0; k < o->n_patterns && l; k++) {
         struct lang *next =
             lang_combine(l, o->pattern_lang[k], match >> k & 1 ? LANG_AND : LANG_AND_NOT);

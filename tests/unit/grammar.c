@@ -897,6 +897,65 @@ static void test_hostile_grammars(void **state) {
     for (size_t i = 0; i < sizeof gbnf / sizeof *gbnf; i++) hostile('g', str_of(gbnf[i]));
 }
 
+/* What is too large: refused when strict, otherwise widened in its place, with a note; in the time
+ * and memory of hostile(). */
+static void too_large(struct str schema, const char *path, const char *member, const char *other) {
+    struct err e = {0};
+    struct buf notes = {0};
+    hostile('s', schema);
+    assert_null(grammar_from_schema(schema, true, NULL, &e));
+    assert_true(e.code == ERR_LIMIT || e.code == ERR_UNSUPPORTED);
+    struct grammar *g = grammar_from_schema(schema, false, &notes, &e);
+    if (!g) print_error("%s\n", e.msg);
+    assert_non_null(g);
+    assert_non_null(strstr(notes.p, path));
+    assert_true(notes.len < 20000);
+    size_t n;
+    struct grammar_state *s = grammar_start(g, NULL, &e);
+    assert_true(grammar_bytes(s, str_of(member), &n) && grammar_done(s));
+    grammar_end(s);
+    s = grammar_start(g, NULL, &e);
+    assert_false(grammar_bytes(s, str_of(other), &n) && grammar_done(s));
+    grammar_end(s);
+    grammar_free(g);
+    buf_free(&notes);
+}
+
+static void test_too_large(void **state) {
+    (void)state;
+    struct buf b = {0};
+    buf_cstr(&b, "{\"type\":\"object\",\"properties\":{\"n\":{\"type\":\"integer\"}");
+    for (int k = 0; k < 10; k++) {
+        buf_printf(&b, ",\"o%d\":{\"type\":\"object\",\"properties\":{", k);
+        for (int i = 0; i < 4000; i++) buf_printf(&b, "%s\"p%d\":{}", i ? "," : "", i);
+        buf_cstr(&b, "}}");
+    }
+    buf_cstr(&b, "}}");
+    too_large(buf_view(&b), "/properties/o2",
+              "{\"n\": 1, \"o0\": {\"p7\": [1]}, \"o9\": {\"x\": 2}}", "{\"n\": 1, \"o9\": [1]}");
+    buf_clear(&b);
+    buf_cstr(&b,
+             "{\"type\":\"object\",\"required\":[\"a\",\"b\"],\"properties\":{\"a\":{\"anyOf\":[");
+    for (int i = 0; i < 300; i++) buf_printf(&b, "%s{\"const\":%d}", i ? "," : "", i);
+    buf_cstr(&b, "]},\"b\":{\"enum\":[");
+    for (int i = 0; i < 40000; i++) buf_printf(&b, "%s\"value %d\"", i ? "," : "", i);
+    buf_cstr(&b, "],\"type\":\"string\"}}}");
+    too_large(buf_view(&b), "/properties/a", "{\"a\": 301, \"b\": \"other\"}", "{\"a\": 1}");
+    buf_clear(&b);
+    for (int i = 0; i < 90; i++) buf_cstr(&b, "{\"type\":\"array\",\"items\":");
+    buf_cstr(&b, "true");
+    for (int i = 0; i < 90; i++) buf_char(&b, '}');
+    too_large(buf_view(&b), "/items/items/items", "[[[]]]", "[[1]]");
+    buf_clear(&b);
+    buf_cstr(&b, "{\"type\":\"object\",\"properties\":{\"n\":{\"type\":\"null\"}");
+    for (int i = 0; i < 5000; i++)
+        buf_printf(&b, ",\"p%d\":{\"type\":\"string\",\"pattern\":\"^[a-z]{1,%d}x[0-9]+$\"}", i,
+                   i % 50 + 1);
+    buf_cstr(&b, "}}");
+    too_large(buf_view(&b), "schema at /:", "{\"p1\": 1}", "[]");
+    buf_free(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gbnf),
@@ -919,6 +978,7 @@ int main(void) {
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_hostile_patterns),
         cmocka_unit_test(test_hostile_grammars),
+        cmocka_unit_test(test_too_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
