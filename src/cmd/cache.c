@@ -1,4 +1,5 @@
 /* holdfast cache: what the disk cache of `holdfast serve` holds, and removing it. */
+#include "base/json.h"
 #include "base/str.h"
 #include "cmd/cmd.h"
 #include "cmd/flags.h"
@@ -34,6 +35,17 @@ struct sums {
     uint64_t files, bytes, pages, entries, unusable;
 };
 
+static void show_json(const struct hold_cache_file *f) {
+    struct buf text = {0};
+    json_t *o = json_pack("{s:o, s:I, s:I, s:I, s:I, s:I}", "path", json_text(str_of(f->path)),
+                          "bytes", (json_int_t)f->bytes, "pages", (json_int_t)f->n_pages, "entries",
+                          (json_int_t)f->n_entries, "unusable_bytes", (json_int_t)f->n_unusable,
+                          "created", (json_int_t)f->created);
+    if (o && json_write(&text, o)) printf("%s\n", text.p);
+    json_decref(o);
+    buf_free(&text);
+}
+
 static void show(void *ctx, const struct hold_cache_file *f) {
     struct sums *s = ctx;
     char when[32];
@@ -45,11 +57,7 @@ static void show(void *ctx, const struct hold_cache_file *f) {
     s->pages += f->n_pages;
     s->entries += f->n_entries;
     s->unusable += f->n_unusable;
-    if (s->json)
-        printf("{\"path\": \"%s\", \"bytes\": %" PRIu64 ", \"pages\": %" PRIu64
-               ", \"entries\": %" PRIu64 ", \"unusable_bytes\": %" PRIu64 ", \"created\": %" PRId64
-               "}\n",
-               f->path, f->bytes, f->n_pages, f->n_entries, f->n_unusable, f->created);
+    if (s->json) show_json(f);
     else
         printf("%s  %10.1f MiB  %8" PRIu64 " pages  %6" PRIu64 " answers  %s\n", when,
                (double)f->bytes / (1 << 20), f->n_pages, f->n_entries, f->path);

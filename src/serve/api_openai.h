@@ -1,5 +1,6 @@
 /* What the files of OpenAI's API share: api_openai.c (routes, models, errors, completions),
- * api_openai_body.c (bodies) and api_openai_chat.c (answers of chat/completions). */
+ * api_openai_body.c (bodies), api_openai_tools.c (their tools) and api_openai_chat.c (answers of
+ * chat/completions). */
 #ifndef HOLDFAST_SERVE_API_OPENAI_H
 #define HOLDFAST_SERVE_API_OPENAI_H
 
@@ -25,8 +26,10 @@ bool openai_chat_fields(struct ask *k, const json_t *body, struct openai_want *w
 bool openai_prompt(struct ask *k, const json_t *v, struct http_error *e);
 /* The fields of both: sampling, limits, grammars, stop; also of responses. */
 bool openai_common(struct ask *k, const json_t *body, struct http_error *e);
-/* tools, tool_choice, parallel_tool_calls */
+/* tools, tool_choice, parallel_tool_calls; custom tools are noted in k->custom. */
 bool openai_tools(struct ask *k, const json_t *body, struct http_error *e);
+/* The messages with calls of custom tools as calls of functions; NULL: no memory. */
+json_t *openai_history(json_t *messages);
 /* reasoning_effort, reasoning.effort, enable_thinking, chat_template_kwargs */
 bool openai_thinking(struct ask *k, const json_t *body, struct http_error *e);
 /* text, json_object or json_schema; param names the field. */

@@ -111,50 +111,6 @@ static bool stream_options(const json_t *body, struct openai_want *want, struct 
 }
 
 /* ---- chat --------------------------------------------------------------------------------- */
-static bool tool_choice(struct ask *k, const json_t *v, struct http_error *e) {
-    static const struct {
-        const char *name;
-        enum hold_tool_choice choice;
-    } known[] = {{"auto", HOLD_TOOLS_AUTO},
-                 {"none", HOLD_TOOLS_NONE},
-                 {"required", HOLD_TOOLS_REQUIRED},
-                 {"any", HOLD_TOOLS_REQUIRED}};
-    if (!v || json_is_null(v)) return true;
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        if (!text_is(v, known[i].name)) continue;
-        k->chat.tool_choice = known[i].choice;
-        return true;
-    }
-    const json_t *function = json_object_get(v, "function");
-    const json_t *name = json_object_get(function ? function : v, "name");
-    if (!json_is_string(name))
-        return ask_refuse(e, 400, "tool_choice",
-                          "'tool_choice': expected auto, none, required or "
-                          "{\"type\": \"function\", \"function\": {\"name\": ...}}");
-    k->chat.tool_choice = HOLD_TOOLS_NAMED;
-    k->chat.tool_name =
-        ask_text(k, (struct str){json_string_value(name), json_string_length(name)});
-    return k->chat.tool_name || ask_refuse(e, 503, NULL, "out of memory");
-}
-
-bool openai_tools(struct ask *k, const json_t *body, struct http_error *e) {
-    json_t *v = json_object_get(body, "tools");
-    if (json_array_size(json_object_get(body, "functions")))
-        return ask_refuse(e, 400, "functions", "'functions' is not served; send 'tools'");
-    if (v && !json_is_null(v) && !json_is_array(v))
-        return ask_refuse(e, 400, "tools", "'tools': expected an array");
-    if (json_array_size(v)) k->tools = json_incref(v);
-    k->chat.one_call = json_is_false(json_object_get(body, "parallel_tool_calls"));
-    if (!tool_choice(k, json_object_get(body, "tool_choice"), e)) return false;
-    bool forced =
-        k->chat.tool_choice == HOLD_TOOLS_REQUIRED || k->chat.tool_choice == HOLD_TOOLS_NAMED;
-    if (forced && !k->tools)
-        return ask_refuse(e, 400, "tool_choice",
-                          "'tool_choice' asks for a call, but there are no "
-                          "'tools'");
-    return true;
-}
-
 static bool messages(struct ask *k, const json_t *body, struct http_error *e) {
     json_t *v = json_object_get(body, "messages"), *m;
     size_t i, n = json_array_size(v);
@@ -168,8 +124,8 @@ static bool messages(struct ask *k, const json_t *body, struct http_error *e) {
     const json_t *last = json_array_get(v, n - 1);
     k->chat.continue_last = text_is(json_object_get(last, "role"), "assistant") &&
                             json_array_size(json_object_get(last, "tool_calls")) == 0;
-    k->messages = json_incref(v);
-    return true;
+    k->messages = openai_history(v);
+    return k->messages || ask_refuse(e, 503, NULL, "out of memory");
 }
 
 bool openai_thinking(struct ask *k, const json_t *body, struct http_error *e) {

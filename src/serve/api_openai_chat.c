@@ -1,6 +1,7 @@
 /* Answers of /v1/chat/completions: chunks as peers.md D2 has them (role first, a call's id and name
  * once, index in every delta, usage last), and the answer in one piece. */
 #include "serve/api_openai.h"
+#include "serve/custom_tool.h"
 #include "serve/serve.h"
 #include "serve/sse.h"
 
@@ -9,6 +10,8 @@
 /* What a stream keeps of each choice. */
 struct chat_choice {
     int n_calls;
+    bool is_custom; /* the open call: of a tool that takes one text */
+    struct custom_input input;
     json_t *tokens; /* log probabilities that no chunk carried yet */
 };
 struct chat_state { /* answer.ctx begins with the want */
@@ -51,14 +54,32 @@ static void progress(struct answer *a, int i, const struct hold_progress *p, str
     sse_event(out, NULL, c);
 }
 
-static json_t *call_delta(struct chat_choice *c, const struct hold_event *ev) {
-    const struct hold_block *b = &ev->block;
-    if (ev->kind == HOLD_BLOCK_START)
-        return json_pack("{s:[{s:i, s:s, s:s, s:{s:s, s:s}}]}", "tool_calls", "index", c->n_calls++,
-                         "id", b->id, "type", "function", "function", "name", b->name, "arguments",
-                         "");
-    return json_pack("{s:[{s:i, s:{s:o}}]}", "tool_calls", "index", c->n_calls - 1, "function",
-                     "arguments", json_stringn_nocheck(b->text, b->len));
+static bool is_custom(const struct answer *a, const char *name) {
+    return json_object_get(a->ask->custom, name) != NULL;
+}
+
+static json_t *call_start(const struct answer *a, struct chat_choice *c,
+                          const struct hold_block *b) {
+    c->is_custom = is_custom(a, b->name);
+    c->input = (struct custom_input){0};
+    const char *type = c->is_custom ? "custom" : "function";
+    return json_pack("{s:[{s:i, s:s, s:s, s:{s:s, s:s}}]}", "tool_calls", "index", c->n_calls++,
+                     "id", b->id, "type", type, type, "name", b->name,
+                     c->is_custom ? "input" : "arguments", "");
+}
+
+/* NULL: these bytes say nothing of a custom tool's text. */
+static json_t *call_delta(struct chat_choice *c, const struct hold_block *b) {
+    struct buf found = {0};
+    json_t *text = NULL;
+    if (!c->is_custom) text = json_stringn_nocheck(b->text, b->len);
+    else custom_input_add(&c->input, (struct str){b->text, b->len}, &found);
+    if (found.len) text = json_text(buf_view(&found));
+    buf_free(&found);
+    if (!text) return NULL;
+    return json_pack("{s:[{s:i, s:{s:o}}]}", "tool_calls", "index", c->n_calls - 1,
+                     c->is_custom ? "custom" : "function", c->is_custom ? "input" : "arguments",
+                     text);
 }
 
 static void block(struct answer *a, int i, const struct hold_event *ev, struct buf *out) {
@@ -66,12 +87,13 @@ static void block(struct answer *a, int i, const struct hold_event *ev, struct b
     const struct hold_block *b = &ev->block;
     bool is_call = b->kind == HOLD_CALL;
     if (ev->kind == HOLD_BLOCK_END || (ev->kind == HOLD_BLOCK_START && !is_call)) return;
-    json_t *delta = is_call
-                        ? call_delta(&s->choice[i], ev)
-                        : json_pack("{s:o}", b->kind == HOLD_TEXT ? "content" : "reasoning_content",
-                                    json_stringn_nocheck(b->text, b->len));
-    json_t *c = chunk(a, i, delta, NULL);
-    sse_event(out, NULL, c);
+    json_t *delta;
+    if (!is_call)
+        delta = json_pack("{s:o}", b->kind == HOLD_TEXT ? "content" : "reasoning_content",
+                          json_stringn_nocheck(b->text, b->len));
+    else if (ev->kind == HOLD_BLOCK_START) delta = call_start(a, &s->choice[i], b);
+    else if (!(delta = call_delta(&s->choice[i], b))) return;
+    sse_event(out, NULL, chunk(a, i, delta, NULL));
 }
 
 static void token(struct answer *a, int i, const struct hold_token *t, struct buf *out) {
@@ -102,16 +124,27 @@ static void error(struct answer *a, const struct http_error *e, struct buf *out)
 }
 
 /* ---- in one piece ------------------------------------------------------------------------- */
-static json_t *calls(const struct answer_choice *c) {
+static json_t *whole_call(const struct answer *a, const struct answer_block *b) {
+    struct str text = {b->text.p ? b->text.p : "", b->text.len};
+    struct custom_input input = {0};
+    struct buf found = {0};
+    bool custom = is_custom(a, b->name);
+    if (custom) custom_input_add(&input, text, &found);
+    if (custom) text = (struct str){found.p ? found.p : "", found.len};
+    const char *type = custom ? "custom" : "function";
+    json_t *out = json_pack("{s:s, s:s, s:{s:s, s:o}}", "id", b->id, "type", type, type, "name",
+                            b->name, custom ? "input" : "arguments", json_text(text));
+    buf_free(&found);
+    return out;
+}
+
+static json_t *calls(const struct answer *a, const struct answer_choice *c) {
     json_t *list = NULL;
     for (size_t i = 0; i < c->n_blocks; i++) {
         const struct answer_block *b = &c->block[i];
         if (b->kind != HOLD_CALL) continue;
         if (!list) list = json_array();
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:{s:s, s:o}}", "id", b->id, "type", "function", "function",
-                            "name", b->name, "arguments",
-                            json_stringn_nocheck(b->text.p ? b->text.p : "", b->text.len)));
+        json_array_append_new(list, whole_call(a, b));
     }
     return list;
 }
@@ -120,7 +153,7 @@ static json_t *whole_choice(const struct answer *a, int i) {
     const struct answer_choice *c = &a->choice[i];
     const struct chat_state *s = a->ctx;
     json_t *text = answer_text(c, HOLD_TEXT), *reasoning = answer_text(c, HOLD_REASONING);
-    json_t *called = calls(c);
+    json_t *called = calls(a, c);
     json_t *message = json_pack("{s:s, s:o}", "role", "assistant", "content",
                                 text     ? text
                                 : called ? json_null()

@@ -3,6 +3,7 @@
  * Those that a service of its own would run are left out; nothing unknown refuses a request. */
 #include "serve/api_openai.h"
 #include "serve/api_responses.h"
+#include "serve/custom_tool.h"
 
 #include <string.h>
 
@@ -35,19 +36,6 @@ const char *responses_flat(struct ask *k, struct str space, struct str name) {
     return flat;
 }
 
-/* A custom tool takes one text; its grammar binds it (x-lark is our own keyword). */
-static json_t *custom_parameters(const json_t *tool) {
-    const json_t *format = json_object_get(tool, "format");
-    json_t *rule = json_object_get(format, "definition");
-    bool lark = str_is(json_get_str(format, "syntax"), "lark");
-    json_t *input = json_pack("{s:s}", "type", "string");
-    if (json_is_string(rule) && lark) json_object_set(input, "x-lark", rule);
-    else if (json_is_string(rule)) /* a schema's pattern may match anywhere */
-        json_object_set_new(input, "pattern", json_sprintf("^(?:%s)$", json_string_value(rule)));
-    return json_pack("{s:s, s:{s:o}, s:[s], s:b}", "type", "object", "properties", "input", input,
-                     "required", "input", "additionalProperties", 0);
-}
-
 /* Adds one tool; false: no memory. Two of a name: the first counts. */
 static bool add_tool(struct collect *c, const json_t *tool, struct str space,
                      enum responses_kind kind) {
@@ -57,7 +45,7 @@ static bool add_tool(struct collect *c, const json_t *tool, struct str space,
     for (size_t i = 0; flat && i < c->n; i++)
         if (strcmp(c->tool[i].flat, flat) == 0) return true;
     json_t *parameters = kind == RESPONSES_CUSTOM
-                             ? custom_parameters(tool)
+                             ? custom_parameters(json_object_get(tool, "format"))
                              : json_incref(json_object_get(tool, "parameters"));
     if (!json_is_object(parameters)) {
         json_decref(parameters);

@@ -3,7 +3,7 @@
  * send events to. A response is kept for later when its request asked for it. */
 #include "serve/api_openai.h"
 #include "serve/api_responses.h"
-#include "serve/api_responses_input.h"
+#include "serve/custom_tool.h"
 #include "serve/sse.h"
 
 #include <stdio.h>
@@ -19,9 +19,9 @@ struct state {
     const struct responses_tool *tool; /* of a call, NULL: not one of the request's */
     char id[80];
     char *call_id, *name;
-    struct buf text;             /* reasoning, text, arguments or input so far */
-    struct responses_input free; /* finds the text in a custom call's arguments */
-    json_t *logprobs, *fresh;    /* of the text; of these, what no delta carried yet */
+    struct buf text;          /* reasoning, text, arguments or input so far */
+    struct custom_input free; /* finds the text in a custom call's arguments */
+    json_t *logprobs, *fresh; /* of the text; of these, what no delta carried yet */
 };
 
 static struct str text_so_far(const struct state *s) {
@@ -188,7 +188,7 @@ static bool begin_item(struct answer *a, enum hold_block_kind kind, const char *
     s->call_id = mem_strdup(call_id ? call_id : "");
     s->name = mem_strdup(name ? name : "");
     buf_clear(&s->text);
-    s->free = (struct responses_input){0};
+    s->free = (struct custom_input){0};
     if (kind == HOLD_TEXT) {
         json_decref(s->logprobs);
         s->logprobs = json_array();
@@ -204,7 +204,7 @@ static void add_delta(struct answer *a, struct str text, struct buf *out) {
     struct state *s = a->ctx;
     struct buf found = {0};
     if (is_custom(s)) {
-        responses_input_add(&s->free, text, &found);
+        custom_input_add(&s->free, text, &found);
         text = found.p ? buf_view(&found) : STR("");
     }
     buf_str(&s->text, text);

@@ -100,6 +100,7 @@ void ask_free(struct ask *a) {
     json_decref(a->messages);
     json_decref(a->tools);
     json_decref(a->kwargs);
+    json_decref(a->custom);
     arena_free(&a->arena);
     *a = (struct ask){0};
 }

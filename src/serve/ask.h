@@ -17,6 +17,7 @@ struct ask {
 
     /* The prompt: a conversation in the shape of OpenAI's chat API, or text, or token ids. */
     json_t *messages, *tools, *kwargs; /* owned; tools and kwargs may be NULL */
+    json_t *custom;                    /* owned: the names of tools that take one text, or NULL */
     struct hold_chat chat;             /* choice, thinking, ...: the JSON is filled by ask_chat */
     struct str text;
     const int32_t *ids;

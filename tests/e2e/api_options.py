@@ -5,7 +5,7 @@ import json
 import math
 import re
 
-from harness import MODELS, TINY, Server, chat, datas, run, thinking_template
+from harness import MODELS, TINY, Server, chat, datas, official, run, thinking_template
 
 BOTH = {"/v1/chat/completions": {"messages": [{"role": "user", "content": "Hi"}]}, "/v1/completions": {"prompt": "Hi"}}
 
@@ -161,6 +161,45 @@ def reasoning_budget():
     assert server.post("/v1/chat/completions", lead | {"reasoning_effort": "enormous"}).status == 400
 
 
+PATCH = {"type": "custom", "custom": {"name": "patch", "description": "d", "format": {"type": "grammar", "grammar": {
+    "syntax": "lark", "definition": 'start: "*** Begin" LF ("+" /["a-z\\\\]{1,8}/ LF)~2\nLF: "\\n"\n'}}}}
+READ = {"type": "function", "function": {"name": "read", "parameters": {
+    "type": "object", "properties": {"path": {"type": "string", "maxLength": 4}}, "required": ["path"], "additionalProperties": False}}}
+
+
+def custom_tools():
+    """Free text bound by a grammar, whole and in pieces; back in the history; one of several allowed."""
+    path = "/v1/chat/completions"
+    more = {"tools": [READ, PATCH], "size": 200, "temperature": 1, "reasoning_effort": "none", "parallel_tool_calls": False, "messages": [{"role": "user", "content": "Go."}]}
+    for seed in range(3):
+        named = more | {"tool_choice": {"type": "custom", "custom": {"name": "patch"}}, "seed": seed}
+        r = ask(path, **named)
+        message = r["choices"][0]["message"]
+        assert message.get("tool_calls"), r
+        call = message["tool_calls"][0]
+        assert call["type"] == "custom" and call["custom"]["name"] == "patch" and call["id"] and "function" not in call, call
+        assert re.fullmatch(r'\*\*\* Begin\n(\+["a-z\\]{1,8}\n){2}', call["custom"]["input"]), call
+        assert r["choices"][0]["finish_reason"] == "tool_calls", r
+        deltas = [d for e in streamed(path, **(named | {"max_tokens": 200})) for c in e["choices"] for d in c["delta"].get("tool_calls", [])]
+        assert deltas[0]["type"] == "custom" and deltas[0]["custom"] == {"name": "patch", "input": ""} and all(d["index"] == 0 for d in deltas)
+        assert "".join(d["custom"]["input"] for d in deltas) == call["custom"]["input"], deltas
+        history = more["messages"] + [message, {"role": "tool", "tool_call_id": call["id"], "content": "ok"}]
+        used = ask(path, **(more | {"messages": history, "size": 4}))["usage"]
+        assert used["prompt_tokens_details"]["cached_tokens"] > r["usage"]["prompt_tokens"] - 8 and used["prompt_tokens"] > r["usage"]["prompt_tokens"] + 40, used
+    for name, kind in (("patch", "custom"), ("read", "function")):
+        allowed = {"mode": "required", "tools": [{"type": kind, kind: {"name": name}}]}
+        for seed in range(2):
+            choice = {"type": "allowed_tools", "allowed_tools": allowed}
+            calls = ask(path, **(more | {"tool_choice": choice, "seed": seed}))["choices"][0]["message"]["tool_calls"]
+            assert {c[kind]["name"] for c in calls} == {name}, calls
+    assert server.post(path, chat(tools=[{"type": "custom", "custom": {}}])).status == 400
+    if openai := official("openai"):
+        c = openai.OpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none")
+        r = c.chat.completions.create(model="m", messages=more["messages"], tools=[PATCH], tool_choice="required", max_tokens=200,
+                                     reasoning_effort="none", parallel_tool_calls=False)
+        assert r.choices[0].message.tool_calls[0].custom.input.startswith("*** Begin\n")
+
+
 def fill_in_the_middle():
     r = server.post("/v1/completions", {"model": "m", "prompt": "a", "suffix": "b"})
     assert r.status == 400 and "fill in the middle" in r.json["error"]["message"], r.body
@@ -185,5 +224,5 @@ def fill_in_the_middle():
 
 template = thinking_template()
 with Server("--chat-template-file", template, model=TINY) as server:
-    run([samplers, several_answers, log_probabilities, biases, usage_and_timings, guidance, prefill_and_template,
+    run([custom_tools, samplers, several_answers, log_probabilities, biases, usage_and_timings, guidance, prefill_and_template,
          reasoning_budget, fill_in_the_middle])

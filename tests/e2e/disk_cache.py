@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The disk cache through the server: kill -9 in the middle of an answer and on it goes, damage and
 a full disk cost nothing but the cache, and it can be listed, cleared and switched off."""
+import json
 import os
 import pathlib
 import resource
@@ -124,6 +125,9 @@ def check_verbs():
         for i in range(4):
             talk(s, conversation(4 + i)[i:], n=8)
     assert 0 < sum(f.stat().st_size for f in other.glob("kv-*.seg")) <= 0.001 * 2**30
+    odd = other.rename(TMP / 'else "where" \\ new\nline')
+    listed = [json.loads(l) for l in holdfast("cache", "ls", "--json", "--disk-cache", odd).stdout.splitlines()]
+    assert {l["path"] for l in listed} == {str(f) for f in odd.glob("kv-*.seg")} and all(l["bytes"] and l["pages"] for l in listed), listed
 
 
 run([check_kill_in_mid_answer, check_damage, check_disk_full, check_verbs])

@@ -3,16 +3,16 @@
 #include "tests/fuzz/api.h"
 
 #include "serve/api_responses.h"
-#include "serve/api_responses_input.h"
+#include "serve/custom_tool.h"
 
 #include <string.h>
 
 static void decode(const uint8_t *data, size_t size) {
-    struct responses_input whole = {0}, piecewise = {0};
+    struct custom_input whole = {0}, piecewise = {0};
     struct buf a = {0}, b = {0};
-    responses_input_add(&whole, (struct str){(const char *)data, size}, &a);
+    custom_input_add(&whole, (struct str){(const char *)data, size}, &a);
     for (size_t i = 0; i < size; i++)
-        responses_input_add(&piecewise, (struct str){(const char *)data + i, 1}, &b);
+        custom_input_add(&piecewise, (struct str){(const char *)data + i, 1}, &b);
     require(a.len == b.len && (!a.len || memcmp(a.p, b.p, a.len) == 0));
     buf_free(&a);
     buf_free(&b);
