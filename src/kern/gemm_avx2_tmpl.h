@@ -1,11 +1,11 @@
 /* AVX2 products of many columns: 16 rows of a segment are unpacked once into a panel, then tiles
  * of 16 rows x 4 columns run over the packed activations, lane = row. The kernels are templates
- * over a type's unpack, as in gemv_avx2_tmpl.h. Registers are named, because GCC keeps arrays of
+ * over a type's unpack, as in gemv_tmpl.h. Registers are named, because GCC keeps arrays of
  * vectors in memory. */
 #ifndef HOLDFAST_KERN_GEMM_AVX2_TMPL_H
 #define HOLDFAST_KERN_GEMM_AVX2_TMPL_H
 
-#include "kern/panel_avx2_tmpl.h"
+#include "kern/panel_tmpl.h"
 
 enum { TILE_COLS = 4 };
 
@@ -157,7 +157,7 @@ FORCE_INLINE void chunk_sums(const struct chunk_kind *t, const struct panel *p, 
         return;
     }
     __m256i offset = _mm256_set1_epi16((short)-t->offset);
-    if (t->d_half) /* the pair of sums is that of the chunk's halves */
+    if (t->halves) /* the pair of sums is that of the chunk's halves */
         offset = step % 8 ? _mm256_slli_epi32(offset, 16) : _mm256_srli_epi32(offset, 16);
 #define START(v, c)                                                                                \
     sum[v][c] = t->offset ? _mm256_madd_epi16(broadcast(s_sum[c]), offset) : _mm256_setzero_si256();
@@ -183,7 +183,7 @@ FORCE_INLINE void chunk_tile(const struct chunk_kind *t, const struct panel *p, 
         const float *dx = b->d + x->first;
         float(*lane)[PANEL_ROWS] = lanes[j % 8];
         __m256i sum[2][TILE_COLS];
-        chunk_sums(t, p, 8 * j, t->d_half ? 4 : 8, x, sum);
+        chunk_sums(t, p, 8 * j, t->halves ? 4 : 8, x, sum);
 #define ADD(v, c)  add_product(lane[c] + 8 * v, p->d[j] + 8 * v, dx + c, sum[v][c]);
 #define ADD2(v, c) add_product(lane[c] + 8 * v, p->d[PANEL_CHUNKS + j] + 8 * v, dx + c, sum[v][c]);
 #define ADD_M(v, c)                                                                                \
@@ -191,10 +191,10 @@ FORCE_INLINE void chunk_tile(const struct chunk_kind *t, const struct panel *p, 
         lane[c] + 8 * v, p->m[j] + 8 * v, dx + c,                                                  \
         _mm256_madd_epi16(broadcast(b->s_sum[j % 8][x->first + c]), _mm256_set1_epi16(1)));
         EACH(ADD)
-        if (t->m) {
+        if (t->mins) {
             EACH(ADD_M)
         }
-        if (!t->d_half) continue;
+        if (!t->halves) continue;
         chunk_sums(t, p, 8 * j + 4, 4, x, sum);
         EACH(ADD2)
 #undef ADD

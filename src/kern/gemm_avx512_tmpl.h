@@ -3,7 +3,7 @@
 #ifndef HOLDFAST_KERN_GEMM_AVX512_TMPL_H
 #define HOLDFAST_KERN_GEMM_AVX512_TMPL_H
 
-#include "kern/panel_avx2_tmpl.h"
+#include "kern/panel_tmpl.h"
 
 enum { TILE_COLS = 8 };
 
@@ -178,7 +178,7 @@ FORCE_INLINE void chunk_tile(const struct chunk_kind *t, const struct panel *p, 
         float(*lane)[PANEL_ROWS] = lanes[j % 8];
         __m512 sum[TILE_COLS];
         if (t->max_code <= NARROW_CODE) narrow_sums(t, p, 8 * j, x, sum);
-        else chunk_sums(p, 8 * j, t->d_half ? 1 : 2, x, sum);
+        else chunk_sums(p, 8 * j, t->halves ? 1 : 2, x, sum);
 #define ADD(c)  add_product(lane[c], p->d[j], b->d[c], sum[c]);
 #define ADD2(c) add_product(lane[c], p->d[PANEL_CHUNKS + j], b->d[c], sum[c]);
 #define ADD_M(c)                                                                                   \
@@ -186,10 +186,10 @@ FORCE_INLINE void chunk_tile(const struct chunk_kind *t, const struct panel *p, 
                 _mm512_cvtepi32_ps(                                                                \
                     _mm512_madd_epi16(broadcast(b->s_sum[j % 8][c]), _mm512_set1_epi16(1))));
         EACH(ADD)
-        if (t->m) {
+        if (t->mins) {
             EACH(ADD_M)
         }
-        if (!t->d_half) continue;
+        if (!t->halves) continue;
         chunk_sums(p, 8 * j + 4, 1, x, sum);
         EACH(ADD2)
 #undef ADD

@@ -2,10 +2,10 @@
 #include "kern/levels.h"
 
 #if defined(__AVX2__)
-#include "kern/dense_avx2_tmpl.h"
+#include "kern/dense_tmpl.h"
 #include "kern/gemm_avx2_tmpl.h"
-#include "kern/gemv_avx2_tmpl.h"
-#include "kern/matmul_kinds_avx2.h"
+#include "kern/gemv_tmpl.h"
+#include "kern/matmul_kinds.h"
 
 void kern_matmul_avx2(struct kern *k) {
 #define ROW(id, type) k->matmul[QUANT_##id] = matmul_##type;

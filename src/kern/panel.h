@@ -34,8 +34,6 @@ struct panel {
         };
     };
 };
-enum { NARROW_CODE = 16 }; /* 16 products of at most this and 127 add to an int16 */
-
 struct pack_block { /* 256 values of 8 columns; absent columns are zero */
     _Alignas(64) int8_t q[64][PANEL_COLS][4];
     union {

@@ -1,9 +1,9 @@
 /* Filling the panel: 16 rows of a segment, unpacked once for all columns and turned so that a
  * vector holds the same 4 codes of every row. Shared by the AVX2 and AVX-512 gemms. */
-#ifndef HOLDFAST_KERN_PANEL_AVX2_TMPL_H
-#define HOLDFAST_KERN_PANEL_AVX2_TMPL_H
+#ifndef HOLDFAST_KERN_PANEL_TMPL_H
+#define HOLDFAST_KERN_PANEL_TMPL_H
 
-#include "kern/gemv_avx2_tmpl.h"
+#include "kern/gemv_tmpl.h"
 #include "kern/panel.h"
 
 /* 8 rows of 8 dwords, stride bytes apart, to 8 columns of 8: vector i of out holds dword i of
@@ -84,7 +84,7 @@ FORCE_INLINE void fill_super(const struct super_kind *t, const struct matmul_arg
         for (int r = 0; r < 16; r++) {
             struct super_vec u;
             t->unpack(panel_row(g, r0, r) + (size_t)(block0 + i) * t->bytes, &u);
-            for (int v = 0; v < 8; v++) code[r][v] = u.code[v];
+            memcpy(code[r], u.code, sizeof code[r]);
             scale[r][0] = _mm256_unpacklo_epi16(u.scale, u.scale);
             scale[r][1] = _mm256_unpackhi_epi16(u.scale, u.scale);
             p->block_d[i][r] = u.d;
@@ -111,15 +111,15 @@ FORCE_INLINE void fill_chunk(const struct chunk_kind *t, const struct matmul_arg
             const char *row = panel_row(g, r0, r);
             if (n_chunks - j >= 8) unpack_chunks(t, row, chunk0 + j, &u);
             else unpack_tail(t, row, chunk0 + j, n_chunks - j, &u);
-            for (int v = 0; v < 8; v++) code[r][v] = u.code[v];
-            d[0][r] = u.d[0];
-            if (t->d_half) d[1][r] = u.d[1];
-            if (t->m) m[r] = u.m;
+            memcpy(code[r], u.code, sizeof code[r]);
+            d[0][r] = u.scales.d[0];
+            if (t->halves) d[1][r] = u.scales.d[1];
+            if (t->mins) m[r] = u.scales.m;
         }
         store_codes(t->is_signed && WIDE_CODES, add, code, 32 * j, p);
         transpose_rows(d[0], sizeof d[0][0], 8, p->d[j]);
-        if (t->d_half) transpose_rows(d[1], sizeof d[1][0], 8, p->d[PANEL_CHUNKS + j]);
-        if (t->m) transpose_rows(m, sizeof m[0], 8, p->m[j]);
+        if (t->halves) transpose_rows(d[1], sizeof d[1][0], 8, p->d[PANEL_CHUNKS + j]);
+        if (t->mins) transpose_rows(m, sizeof m[0], 8, p->m[j]);
     }
 }
 

@@ -16,8 +16,10 @@
            else if (x->n_cols > 1) gemv_super(&kind_##type, &g, x->n_cols);                        \
            else gemv_super(&kind_##type, &g, 1);)
 #define CHUNK(type, ...)                                                                           \
-    static const struct chunk_kind kind_##type = {                                                 \
-        .block_bytes = sizeof(struct block_##type), .unpack = unpack_##type, __VA_ARGS__};         \
+    static const struct chunk_kind kind_##type = {.block_bytes = sizeof(struct block_##type),      \
+                                                  .unpack = unpack_##type,                         \
+                                                  .scales = scales_##type,                         \
+                                                  __VA_ARGS__};                                    \
     MATMUL(type, if (x->n_cols > KERN_GEMV_COLS) gemm(NULL, &kind_##type, &g, scratch);            \
            else if (x->n_cols > 1) gemv_chunk(&kind_##type, &g, x->n_cols);                        \
            else gemv_chunk(&kind_##type, &g, 1);)
@@ -31,14 +33,14 @@ SUPER(q4_k, .mins = true, .max_code = 15)
 SUPER(q5_k, .mins = true, .max_code = 31)
 SUPER(q6_k, .offset_log = 5, .max_code = 63)
 SUPER(iq4_xs, .is_signed = true, .max_code = 255)
-CHUNK(q4_0, .d = d_q4_0, .offset = 8, .max_code = 15)
-CHUNK(q4_1, .d = d_q4_1, .m = m_q4_1, .max_code = 15)
-CHUNK(q5_0, .d = d_q5_0, .offset = 16, .max_code = 31)
-CHUNK(q5_1, .d = d_q5_1, .m = m_q5_1, .max_code = 31)
-CHUNK(q8_0, .d = d_q8_0, .is_signed = true, .max_code = 255)
-CHUNK(iq4_nl, .d = d_iq4_nl, .is_signed = true, .max_code = 255)
-CHUNK(mxfp4, .d = d_mxfp4, .offset = FP4_OFFSET, .max_code = 24)
-CHUNK(nvfp4, .two = true, .d_half = d_nvfp4, .offset = FP4_OFFSET, .max_code = 24)
+CHUNK(q4_0, .offset = 8, .max_code = 15)
+CHUNK(q4_1, .mins = true, .max_code = 15)
+CHUNK(q5_0, .offset = 16, .max_code = 31)
+CHUNK(q5_1, .mins = true, .max_code = 31)
+CHUNK(q8_0, .is_signed = true, .max_code = 255)
+CHUNK(iq4_nl, .is_signed = true, .max_code = 255)
+CHUNK(mxfp4, .offset = FP4_OFFSET, .max_code = 24)
+CHUNK(nvfp4, .two = true, .halves = true, .offset = FP4_OFFSET, .max_code = 24)
 DENSE(f32, 4)
 DENSE(f16, 2)
 DENSE(bf16, 2)

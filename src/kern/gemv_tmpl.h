@@ -1,13 +1,10 @@
-/* AVX2 products of up to KERN_GEMV_COLS columns, row after row: a row's blocks are unpacked once
- * and meet every column. The kernels are templates over a type's unpack; the kinds below are
- * compile-time constants of their callers. The bits are those of matmul_scalar.c. */
-#ifndef HOLDFAST_KERN_GEMV_AVX2_TMPL_H
-#define HOLDFAST_KERN_GEMV_AVX2_TMPL_H
+/* AVX2 and AVX-512 products of up to KERN_GEMV_COLS columns, row after row: a row's blocks are
+ * unpacked once and meet every column. The kernels are templates over a type's unpack; the kinds
+ * below are compile-time constants of their callers. The bits are those of matmul_scalar.c. */
+#ifndef HOLDFAST_KERN_GEMV_TMPL_H
+#define HOLDFAST_KERN_GEMV_TMPL_H
 
-#include "kern/kern.h"
-#include "kern/unpack_avx2.h"
-
-#define FORCE_INLINE static inline __attribute__((always_inline))
+#include "kern/unpack_x86.h"
 
 struct matmul_args {
     const char *rows;
@@ -29,14 +26,15 @@ struct super_kind {
 
 struct chunk_kind {
     size_t block_bytes;
-    bool two; /* chunks per block, else one */
-    __m256i (*unpack)(const void *row, int64_t chunk);
-    __m256 (*d)(const void *row, int64_t chunk); /* of 8 chunks */
-    __m256 (*m)(const void *row, int64_t chunk);
-    __m256 (*d_half)(const void *row, int64_t chunk, int half); /* instead of d: per 16 */
+    bool two;                                          /* chunks per block, else one */
+    codes64 (*unpack)(const void *row, int64_t chunk); /* of 2 chunks */
+    void (*scales)(const void *row, int64_t chunk, struct chunk_scales *u); /* of 8 */
+    bool mins, halves; /* which of chunk_scales the type has beside d[0] */
     bool is_signed;
     int offset, max_code;
 };
+
+enum { NARROW_CODE = 16 }; /* 16 products of at most this and 127 add to an int16 */
 
 /* The weights PREFETCH bytes on. Out-of-order execution alone looks only a few blocks ahead, and
  * the hardware's prefetcher then falls short of the memory's rate. */
@@ -45,12 +43,6 @@ enum { PREFETCH = 4096 };
 #endif
 FORCE_INLINE void prefetch(const char *p, size_t n) {
     for (size_t i = 0; i < n; i += 64) _mm_prefetch(p + PREFETCH + i, _MM_HINT_T0);
-}
-
-/* Sums of 2 products in int16: codes below 64, or any int8 codes against -127..127. */
-FORCE_INLINE __m256i dot_pairs(bool is_signed, __m256i code, __m256i q) {
-    if (!is_signed) return _mm256_maddubs_epi16(code, q);
-    return _mm256_maddubs_epi16(_mm256_abs_epi8(code), _mm256_sign_epi8(q, code));
 }
 
 /* ---- super-block types ---- */
@@ -63,25 +55,16 @@ FORCE_INLINE __m256i spread_sums(const int16_t sum[16]) {
     return _mm256_permute4x64_epi64(v, 0xD8);
 }
 
-/* int16 element i of each half, in all 8 places of that half. */
-FORCE_INLINE __m256i spread_one(__m256i v, int i) {
-    return _mm256_shuffle_epi8(v, _mm256_set1_epi16((short)(2 * i + 256 * (2 * i + 1))));
-}
-
 /* acc + the product of a super-block with 256 activations. */
 FORCE_INLINE float super_dot(const struct super_kind *t, const struct super_vec *u,
                              const struct act_block *a, float acc) {
     __m256i s = spread_scales(load128(a->s));
-    __m256i scale = _mm256_mullo_epi16(u->scale, s), sum = _mm256_setzero_si256();
-    for (int i = 0; i < 8; i++) {
-        __m256i q = _mm256_load_si256((const __m256i *)(a->q + 32 * i));
-        __m256i pairs = dot_pairs(t->is_signed, u->code[i], q);
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, spread_one(scale, i)));
-    }
-    __m256i low = sum;
-    if (t->offset_log) {
+    __m256i scale = _mm256_mullo_epi16(u->scale, s);
+    __m256i low = super_products(t->is_signed, u->code, scale, a->q);
+    int offset_log = CODES_VNNI && t->is_signed ? 7 : t->offset_log;
+    if (offset_log) {
         __m256i codes = _mm256_madd_epi16(scale, spread_sums(a->sum));
-        low = _mm256_sub_epi32(sum, _mm256_slli_epi32(codes, t->offset_log));
+        low = _mm256_sub_epi32(low, _mm256_slli_epi32(codes, offset_log));
     }
     __m128i v = _mm_add_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
     __m128i w = v;
@@ -117,53 +100,46 @@ FORCE_INLINE void gemv_super(const struct super_kind *t, const struct matmul_arg
 /* ---- 32-wide types: lane = chunk ---- */
 
 struct chunk_vec { /* 8 chunks */
-    __m256i code[8];
-    __m256 d[2], m;
+    codes64 code[4];
+    struct chunk_scales scales;
 };
 
 FORCE_INLINE void unpack_chunks(const struct chunk_kind *t, const void *row, int64_t j,
                                 struct chunk_vec *u) {
-    for (int i = 0; i < 8; i++) u->code[i] = t->unpack(row, j + i);
-    if (t->d) u->d[0] = t->d(row, j);
-    if (t->m) u->m = t->m(row, j);
-    for (int h = 0; h < 2 && t->d_half; h++) u->d[h] = t->d_half(row, j, h);
+    for (int i = 0; i < 4; i++) u->code[i] = t->unpack(row, j + 2 * i);
+    t->scales(row, j, &u->scales);
 }
 
-/* Totals of the low (high) halves of 4 vectors in the low (high) half. */
-FORCE_INLINE __m256i add_across(__m256i a, __m256i b, __m256i c, __m256i d) {
-    return _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
+/* Sums of 16 products, those of narrow codes int16, times sub-scales below 2^15. */
+FORCE_INLINE __m256i scale_products(const struct chunk_kind *t, __m256i sum, __m256i s) {
+    return t->max_code <= NARROW_CODE ? _mm256_madd_epi16(sum, s) : _mm256_mullo_epi32(sum, s);
 }
 
 FORCE_INLINE __m256 chunk_dot(const struct chunk_kind *t, const struct chunk_vec *u,
                               const struct act_block *a, __m256 lanes) {
     const __m256i ones = _mm256_set1_epi16(1);
-    __m256i p[8];
-    for (int i = 0; i < 8; i++) {
-        __m256i q = _mm256_load_si256((const __m256i *)(a->q + 32 * i));
-        p[i] = _mm256_madd_epi16(dot_pairs(t->is_signed, u->code[i], q), ones);
-    }
-    __m256i x = add_across(p[0], p[1], p[2], p[3]), y = add_across(p[4], p[5], p[6], p[7]);
-    __m256i first = _mm256_permute2x128_si256(x, y, 0x20);
-    __m256i second = _mm256_permute2x128_si256(x, y, 0x31);
-    __m256i s = _mm256_cvtepu8_epi16(load128(a->s)); /* pairs: those of a chunk's halves */
-    first = _mm256_mullo_epi32(first, _mm256_and_si256(s, _mm256_set1_epi32(0xFFFF)));
-    second = _mm256_mullo_epi32(second, _mm256_srli_epi32(s, 16));
+    const int code_offset = CODES_VNNI && t->is_signed ? 128 : t->offset;
+    __m256i first, second, s = _mm256_cvtepu8_epi16(load128(a->s)); /* pairs: of a chunk's halves */
+    chunk_products(t->is_signed, u->code, a->q, &first, &second);
+    first = scale_products(t, first, _mm256_and_si256(s, _mm256_set1_epi32(0xFFFF)));
+    second = scale_products(t, second, _mm256_srli_epi32(s, 16));
     __m256 d = _mm256_set1_ps(a->d);
     __m256i s_sum = _mm256_mullo_epi16(s, _mm256_load_si256((const __m256i *)a->sum));
-    if (t->d_half) {
-        __m256i offset = _mm256_set1_epi32(t->offset);
+    if (t->halves) {
+        __m256i offset = _mm256_set1_epi32(code_offset);
         first = _mm256_sub_epi32(first, _mm256_madd_epi16(s_sum, offset));
         second = _mm256_sub_epi32(second, _mm256_madd_epi16(s_sum, _mm256_slli_epi32(offset, 16)));
-        lanes = _mm256_fmadd_ps(_mm256_mul_ps(u->d[0], d), _mm256_cvtepi32_ps(first), lanes);
-        return _mm256_fmadd_ps(_mm256_mul_ps(u->d[1], d), _mm256_cvtepi32_ps(second), lanes);
+        lanes = _mm256_fmadd_ps(_mm256_mul_ps(u->scales.d[0], d), _mm256_cvtepi32_ps(first), lanes);
+        return _mm256_fmadd_ps(_mm256_mul_ps(u->scales.d[1], d), _mm256_cvtepi32_ps(second), lanes);
     }
     __m256i sum = _mm256_add_epi32(first, second);
-    if (t->offset)
-        sum = _mm256_sub_epi32(sum, _mm256_madd_epi16(s_sum, _mm256_set1_epi16((short)t->offset)));
-    lanes = _mm256_fmadd_ps(_mm256_mul_ps(u->d[0], d), _mm256_cvtepi32_ps(sum), lanes);
-    if (!t->m) return lanes;
+    if (code_offset)
+        sum =
+            _mm256_sub_epi32(sum, _mm256_madd_epi16(s_sum, _mm256_set1_epi16((short)code_offset)));
+    lanes = _mm256_fmadd_ps(_mm256_mul_ps(u->scales.d[0], d), _mm256_cvtepi32_ps(sum), lanes);
+    if (!t->mins) return lanes;
     __m256 code_sum = _mm256_cvtepi32_ps(_mm256_madd_epi16(s_sum, ones));
-    return _mm256_fmadd_ps(_mm256_mul_ps(u->m, d), code_sum, lanes);
+    return _mm256_fmadd_ps(_mm256_mul_ps(u->scales.m, d), code_sum, lanes);
 }
 
 /* ((0+4)+(2+6)) + ((1+5)+(3+7)) */

@@ -1,9 +1,9 @@
 /* AVX2 products with f32, f16 and bf16 weights, for any number of columns: tiles of rows x
  * columns, each with 16 lanes over k as matmul_scalar.c has them. */
-#ifndef HOLDFAST_KERN_DENSE_AVX2_TMPL_H
-#define HOLDFAST_KERN_DENSE_AVX2_TMPL_H
+#ifndef HOLDFAST_KERN_DENSE_TMPL_H
+#define HOLDFAST_KERN_DENSE_TMPL_H
 
-#include "kern/gemv_avx2_tmpl.h"
+#include "kern/gemv_tmpl.h"
 
 struct dense_kind {
     int bytes; /* of a weight */
