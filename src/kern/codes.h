@@ -37,6 +37,15 @@ FORCE_INLINE __m256 gather_halves(const void *p, int stride) {
                                           (short)h[4], (short)h[5], (short)h[6], (short)h[7]));
 }
 
+/* The sums of 4 vectors: of the low (high) halves in the 4 places of that half; of all lanes. */
+FORCE_INLINE __m256i add_halves(const __m256i v[4]) {
+    return _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
+}
+FORCE_INLINE __m128i sum_halves(const __m256i v[4]) {
+    __m256i x = add_halves(v);
+    return _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+}
+
 #if defined(__AVX512VNNI__) || defined(HOLDFAST_SIMDE)
 #include "kern/codes_avx512.h"
 #else

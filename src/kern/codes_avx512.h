@@ -1,12 +1,13 @@
 /* codes.h with AVX-512 and VNNI: 64 codes are one vector, and 4 products of each lane add up at
- * once. */
+ * once.
+ * size: one short list of operations. */
 #ifndef HOLDFAST_KERN_CODES_AVX512_H
 #define HOLDFAST_KERN_CODES_AVX512_H
 
 #include "kern/codes.h"
 
-enum { CODES_VNNI = 1 };
-typedef __m512i codes64;
+enum { CODES_VNNI = 1, CODES_ROWS = 16, GEMV_COLS = 4 };
+typedef __m512i codes64, lanes_i32;
 
 FORCE_INLINE codes64 codes_or(codes64 a, codes64 b) {
     return _mm512_or_si512(a, b);
@@ -88,27 +89,88 @@ FORCE_INLINE void block_pairs(const void *p, int stride, __m256 *first, __m256 *
     *second = _mm256_cvtph_ps(_mm256_extracti128_si256(w, 1));
 }
 
+FORCE_INLINE __m512i quads(const char *p, size_t stride) {
+    __m512i v = _mm512_castsi128_si512(load128(p));
+    v = _mm512_inserti32x4(v, load128(p + stride), 1);
+    v = _mm512_inserti32x4(v, load128(p + 2 * stride), 2);
+    return _mm512_inserti32x4(v, load128(p + 3 * stride), 3);
+}
+
+/* int8 numbers of 16 groups of 16, as int16 in the order that super_products wants: this one. */
+FORCE_INLINE __m256i of_groups(__m128i bytes) {
+    return _mm256_cvtepi8_epi16(bytes);
+}
+/* The same of 8 chunks, in the low 8 bytes. */
+FORCE_INLINE __m256i of_chunks(__m128i bytes) {
+    return _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(bytes, bytes));
+}
+FORCE_INLINE __m256i in_group_order(__m256i words) {
+    return words;
+}
+/* Words in group order as dwords, and their pairs (of a chunk's groups), in a panel's order. */
+FORCE_INLINE void panel_words(__m256i words, void *out) {
+    _mm256_storeu_si256(out, _mm256_cvtepi16_epi32(_mm256_castsi256_si128(words)));
+    _mm256_storeu_si256((__m256i *)out + 1,
+                        _mm256_cvtepi16_epi32(_mm256_extracti128_si256(words, 1)));
+}
+FORCE_INLINE void panel_pairs(__m256i words, void *out) {
+    _mm256_storeu_si256(out, words);
+}
+/* The place of a group's dword among panel_words. */
+FORCE_INLINE int scale_at(int group) {
+    return group;
+}
+
+/* CODES_ROWS rows of 4 dwords, stride bytes apart, to 4 columns that lie 64 bytes apart. Rows are
+ * put beside each other as they are loaded, which leaves the shuffle unit half of the work. */
+FORCE_INLINE void transpose_quads(const char *rows, size_t stride, char *out) {
+    __m512i r[4], t[4];
+    for (int i = 0; i < 4; i++) r[i] = quads(rows + (size_t)i * stride, 4 * stride);
+    for (int i = 0; i < 4; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    __m512i x[4] = {_mm512_unpacklo_epi64(t[0], t[2]), _mm512_unpackhi_epi64(t[0], t[2]),
+                    _mm512_unpacklo_epi64(t[1], t[3]), _mm512_unpackhi_epi64(t[1], t[3])};
+    for (int i = 0; i < 4; i++) _mm512_storeu_si512(out + 64 * i, x[i]);
+}
+
 /* Sums of 4 products in 16 lanes. Signed codes have 128 added here, which the caller takes out. */
 FORCE_INLINE __m512i codes_dot(bool is_signed, codes64 code, const int8_t *q) {
     if (is_signed) code = _mm512_xor_si512(code, _mm512_set1_epi8((char)0x80));
     return _mm512_dpbusd_epi32(_mm512_setzero_si512(), code, _mm512_loadu_si512(q));
 }
 
-/* 8 lanes that add up to the sum of scale * code * q of a super-block. scale: int16, those of the
- * groups of 16 with even index in the low half, those with odd index in the high half. 4 products
- * of unsigned codes are an int16: the low half of a pair. */
-FORCE_INLINE __m256i super_products(bool is_signed, const codes64 code[4], __m256i scale,
-                                    const int8_t q[256]) {
+/* Lanes that add up to the sum of scale * code * q of a super-block. scale: as of_groups
+ * has them. 4 products of unsigned codes are an int16: the low half of a pair. */
+FORCE_INLINE lanes_i32 super_products(bool is_signed, const codes64 code[4], __m256i scale,
+                                      const int8_t q[256]) {
     __m512i sum = _mm512_setzero_si512(), s = _mm512_castsi256_si512(scale);
     for (int i = 0; i < 4; i++) {
-        const int a = 2 * i, b = a + 8, c = a + 1, d = a + 9;
+        const int a = 4 * i, b = a + 1, c = a + 2, d = a + 3;
         const __m512i at = _mm512_setr_epi32(a, a, a, a, b, b, b, b, c, c, c, c, d, d, d, d);
         __m512i dot = codes_dot(is_signed, code[i], q + 64 * i);
         __m512i t = _mm512_maskz_permutexvar_epi16(0x55555555, at, s);
         if (is_signed) t = _mm512_mullo_epi32(dot, _mm512_madd_epi16(t, _mm512_set1_epi16(1)));
         sum = is_signed ? _mm512_add_epi32(sum, t) : _mm512_dpwssd_epi32(sum, dot, t);
     }
-    return _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1));
+    return sum;
+}
+
+FORCE_INLINE __m256i fold(lanes_i32 v) {
+    return _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+}
+/* The sums of 4 vectors: of every quarter, in the 4 places of that quarter. */
+FORCE_INLINE lanes_i32 add_quads(const lanes_i32 v[4]) {
+    lanes_i32 a = _mm512_unpacklo_epi32(v[0], v[1]), b = _mm512_unpackhi_epi32(v[0], v[1]);
+    lanes_i32 c = _mm512_unpacklo_epi32(v[2], v[3]), d = _mm512_unpackhi_epi32(v[2], v[3]);
+    a = _mm512_add_epi32(a, b);
+    c = _mm512_add_epi32(c, d);
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(a, c), _mm512_unpackhi_epi64(a, c));
+}
+FORCE_INLINE __m128i sum_lanes(const lanes_i32 v[4]) {
+    __m256i x = fold(add_quads(v));
+    return _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
 }
 
 /* The sums of code * q of the first (second) 16 of 8 chunks. */
@@ -116,12 +178,7 @@ FORCE_INLINE void chunk_products(bool is_signed, const codes64 code[4], const in
                                  __m256i *first, __m256i *second) {
     __m512i v[4];
     for (int i = 0; i < 4; i++) v[i] = codes_dot(is_signed, code[i], q + 64 * i);
-    __m512i x =
-        _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
-    __m512i y =
-        _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
-    /* dword i of quarter g: group 4 * i + g */
-    x = _mm512_add_epi32(_mm512_unpacklo_epi64(x, y), _mm512_unpackhi_epi64(x, y));
+    __m512i x = add_quads(v); /* dword i of quarter g: group 4 * i + g */
     const __m512i even = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 0, 0, 0, 0, 0, 0, 0, 0);
     const __m512i odd = _mm512_setr_epi32(4, 12, 5, 13, 6, 14, 7, 15, 0, 0, 0, 0, 0, 0, 0, 0);
     *first = _mm512_castsi512_si256(_mm512_permutexvar_epi32(even, x));

@@ -96,7 +96,7 @@ FORCE_INLINE void super_sums(const struct super_kind *t, const struct panel *p, 
     const int run = run_of(t->max_code);
     for (int step = 0; step < 64; step += run) {
         __m256i dot[2][TILE_COLS];
-        const void *scale = p->scale[16 * i + scale_at(step / 8, step / 4 % 2)];
+        const void *scale = p->scale[16 * i + scale_at(step / 4)];
         const int16_t(*s)[2] = x->b[i].s_pair[step / 4] + x->first;
         dot_bytes(p->code + 64 * i + step, byte_columns(x, 64 * i + step), run, dot);
 #define SCALE(v, c)                                                                                \
@@ -113,7 +113,7 @@ FORCE_INLINE void super_sums_wide(const struct panel *p, int i, const struct til
                                   __m256i sum[2][TILE_COLS]) {
     for (int j = 0; j < 8; j++) {
         __m256i dot[2][TILE_COLS];
-        const void *scale = p->scale[16 * i + scale_at(j, 0)];
+        const void *scale = p->scale[16 * i + scale_at(2 * j)];
         dot_words(p->wide + 128 * i + 16 * j, wide_columns(x, 128 * i + 16 * j), 16, dot);
 #define SCALE(v, c)                                                                                \
     sum[v][c] = _mm256_add_epi32(                                                                  \

@@ -81,7 +81,7 @@ FORCE_INLINE void super_sums(const struct super_kind *t, const struct panel *p, 
     const int32_t *s = x->b[i].s[0];
     for (int g = 0; g < 16; g++, codes += 256, q += 128, s += TILE_COLS) {
         __m512i dot[TILE_COLS];
-        __m512i scale = _mm512_load_si512(p->scale[16 * i + scale_at(g / 2, g % 2)]);
+        __m512i scale = _mm512_load_si512(p->scale[16 * i + scale_at(g)]);
 #define CLEAR(c) dot[c] = _mm512_setzero_si512();
         EACH(CLEAR)
 #undef CLEAR

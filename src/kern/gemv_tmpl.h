@@ -1,4 +1,4 @@
-/* AVX2 and AVX-512 products of up to KERN_GEMV_COLS columns, row after row: a row's blocks are
+/* AVX2 and AVX-512 products of up to GEMV_COLS columns, row after row: a row's blocks are
  * unpacked once and meet every column. The kernels are templates over a type's unpack; the kinds
  * below are compile-time constants of their callers. The bits are those of matmul_scalar.c. */
 #ifndef HOLDFAST_KERN_GEMV_TMPL_H
@@ -36,40 +36,30 @@ struct chunk_kind {
 
 enum { NARROW_CODE = 16 }; /* 16 products of at most this and 127 add to an int16 */
 
-/* The weights PREFETCH bytes on. Out-of-order execution alone looks only a few blocks ahead, and
- * the hardware's prefetcher then falls short of the memory's rate. */
-#ifndef PREFETCH
+/* Weights that come `ahead` bytes later. Out-of-order execution alone looks only a few blocks
+ * ahead, and the hardware's prefetcher then falls short of the memory's rate. */
 enum { PREFETCH = 4096 };
-#endif
-FORCE_INLINE void prefetch(const char *p, size_t n) {
-    for (size_t i = 0; i < n; i += 64) _mm_prefetch(p + PREFETCH + i, _MM_HINT_T0);
+FORCE_INLINE void prefetch(const char *p, size_t n, size_t ahead) {
+    for (size_t i = 0; i < n; i += 64) _mm_prefetch(p + ahead + i, _MM_HINT_T0);
 }
 
 /* ---- super-block types ---- */
 
-/* Sums of 16 codes in the order of struct super_vec. */
-FORCE_INLINE __m256i spread_sums(const int16_t sum[16]) {
-    const __m256i order = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
-    __m256i v = _mm256_shuffle_epi8(_mm256_load_si256((const __m256i *)sum), order);
-    return _mm256_permute4x64_epi64(v, 0xD8);
-}
-
 /* acc + the product of a super-block with 256 activations. */
 FORCE_INLINE float super_dot(const struct super_kind *t, const struct super_vec *u,
                              const struct act_block *a, float acc) {
-    __m256i s = spread_scales(load128(a->s));
+    __m256i s = of_groups(load128(a->s)), sums = in_group_order(load256(a->sum));
     __m256i scale = _mm256_mullo_epi16(u->scale, s);
-    __m256i low = super_products(t->is_signed, u->code, scale, a->q);
+    __m256i low = fold(super_products(t->is_signed, u->code, scale, a->q));
     int offset_log = CODES_VNNI && t->is_signed ? 7 : t->offset_log;
     if (offset_log) {
-        __m256i codes = _mm256_madd_epi16(scale, spread_sums(a->sum));
+        __m256i codes = _mm256_madd_epi16(scale, sums);
         low = _mm256_sub_epi32(low, _mm256_slli_epi32(codes, offset_log));
     }
     __m128i v = _mm_add_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
     __m128i w = v;
     if (t->mins) {
-        __m256i m = _mm256_madd_epi16(_mm256_mullo_epi16(u->min, s), spread_sums(a->sum));
+        __m256i m = _mm256_madd_epi16(_mm256_mullo_epi16(u->min, s), sums);
         w = _mm_add_epi32(_mm256_castsi256_si128(m), _mm256_extracti128_si256(m, 1));
     }
     v = _mm_hadd_epi32(v, w);
@@ -80,18 +70,42 @@ FORCE_INLINE float super_dot(const struct super_kind *t, const struct super_vec 
     return _mm_cvtss_f32(r);
 }
 
+/* The same for n <= 4 columns, ld blocks apart, which share the work of adding lanes up. */
+FORCE_INLINE void super_dots(const struct super_kind *t, const struct super_vec *u,
+                             const struct act_block *a, int64_t ld, int n, float acc[4]) {
+    int offset_log = CODES_VNNI && t->is_signed ? 7 : t->offset_log;
+    lanes_i32 v[4];
+    __m256i m[4];
+    float d[4];
+    for (int c = 0; c < 4; c++, a += c < n ? ld : 0) {
+        __m256i s = of_groups(load128(a->s)), sums = in_group_order(load256(a->sum));
+        __m256i scale = _mm256_mullo_epi16(u->scale, s);
+        v[c] = super_products(t->is_signed, u->code, scale, a->q);
+        m[c] = _mm256_madd_epi16(t->mins ? _mm256_mullo_epi16(u->min, s) : scale, sums);
+        d[c] = a->d;
+    }
+    __m128i sum = sum_lanes(v), off = sum_halves(m);
+    __m128 dx = _mm_loadu_ps(d), x = _mm_loadu_ps(acc);
+    if (offset_log) sum = _mm_sub_epi32(sum, _mm_slli_epi32(off, offset_log));
+    x = _mm_fmadd_ps(_mm_mul_ps(_mm_set1_ps(u->d), dx), _mm_cvtepi32_ps(sum), x);
+    if (t->mins) x = _mm_fnmadd_ps(_mm_mul_ps(_mm_set1_ps(u->dmin), dx), _mm_cvtepi32_ps(off), x);
+    _mm_storeu_ps(acc, x);
+}
+
 FORCE_INLINE void gemv_super(const struct super_kind *t, const struct matmul_args *g, int n_cols) {
     const struct act_block *q = g->x->q;
     int64_t n_blocks = act_blocks(g->x->k);
     for (int64_t r = g->row0; r < g->row1; r++) {
         const char *row = g->rows + (size_t)r * g->row_bytes;
-        float acc[KERN_GEMV_COLS] = {0};
+        float acc[GEMV_COLS] = {0};
         for (int64_t i = 0; i < n_blocks; i++) {
             struct super_vec u;
-            prefetch(row + (size_t)i * t->bytes, t->bytes);
+            prefetch(row + (size_t)i * t->bytes, t->bytes, PREFETCH);
             t->unpack(row + (size_t)i * t->bytes, &u);
-            for (int c = 0; c < n_cols; c++)
-                acc[c] = super_dot(t, &u, q + c * n_blocks + i, acc[c]);
+            int c = 0;
+            for (; c + 1 < n_cols; c += 4)
+                super_dots(t, &u, q + c * n_blocks + i, n_blocks, n_cols - c, acc + c);
+            if (c < n_cols) acc[c] = super_dot(t, &u, q + c * n_blocks + i, acc[c]);
         }
         for (int c = 0; c < n_cols; c++) g->y[c * g->y_ld + r] = acc[c];
     }
@@ -163,14 +177,14 @@ FORCE_INLINE void gemv_chunk(const struct chunk_kind *t, const struct matmul_arg
     int64_t n_chunks = g->x->k / 32, n_blocks = act_blocks(g->x->k);
     for (int64_t r = g->row0; r < g->row1; r++) {
         const char *row = g->rows + (size_t)r * g->row_bytes;
-        float acc[KERN_GEMV_COLS] = {0};
+        float acc[GEMV_COLS] = {0};
         for (int64_t i0 = 0; i0 < n_blocks; i0 += KERN_SEGMENT / 256) {
             int64_t i1 = i0 + KERN_SEGMENT / 256 < n_blocks ? i0 + KERN_SEGMENT / 256 : n_blocks;
-            __m256 lanes[KERN_GEMV_COLS];
+            __m256 lanes[GEMV_COLS];
             for (int c = 0; c < n_cols; c++) lanes[c] = _mm256_setzero_ps();
             for (int64_t i = i0; i < i1; i++) {
                 struct chunk_vec u;
-                prefetch(row + (size_t)i * 8 * t->block_bytes, 8 * t->block_bytes);
+                prefetch(row + (size_t)i * 8 * t->block_bytes, 8 * t->block_bytes, PREFETCH);
                 int n = n_chunks - 8 * i < 8 ? (int)(n_chunks - 8 * i) : 8;
                 if (n == 8) unpack_chunks(t, row, 8 * i, &u);
                 else unpack_tail(t, row, 8 * i, n, &u);

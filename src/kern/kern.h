@@ -41,7 +41,7 @@ static inline int64_t act_blocks(int64_t k) {
 /* The right-hand side of a matmul: n_cols activation rows of k values.
  * f32 is read for f32/f16/bf16 weights, q for all others. packed (from kern->act_pack) holds the
  * same codes as q in the order the panel kernels read, 8 columns at a time; it must be present
- * when n_cols > KERN_GEMV_COLS. */
+ * when n_cols > gemv_cols of the table. */
 struct kern_cols {
     int n_cols;
     int64_t k;
@@ -50,7 +50,7 @@ struct kern_cols {
     const struct act_block *q; /* (n_cols, act_blocks(k)) */
     const void *packed;
 };
-enum { KERN_GEMV_COLS = 8, KERN_SEGMENT = 1024 };
+enum { KERN_PACK_COLS = 8, KERN_SEGMENT = 1024 };
 
 /* y[c * y_ld + r] = W[r] . x[c] for rows r in [row0, row1) and every column c.
  * rows: first row of the matrix. scratch: kern_scratch_bytes(k) bytes of the calling worker. */
@@ -61,6 +61,7 @@ enum kern_act { KERN_SILU, KERN_GELU, KERN_RELU2, KERN_SWIGLU_OAI };
 
 struct kern {
     const char *level;
+    int gemv_cols; /* up to so many columns are multiplied as they are, more through `packed` */
     kern_matmul_fn matmul[QUANT_TYPES]; /* every decodable type has one */
     /* Quantizes one row of k floats (k a multiple of 32). group values share a sub-scale: 16, or
      * 32 for attention, whose sums go over 32 dims. */

@@ -8,6 +8,7 @@
 #include "kern/matmul_kinds.h"
 
 void kern_matmul_avx512(struct kern *k) {
+    k->gemv_cols = GEMV_COLS;
 #define ROW(id, type) k->matmul[QUANT_##id] = matmul_##type;
 #include "kern/matmul_types.h"
 }

@@ -12,7 +12,7 @@
 #define SUPER(type, ...)                                                                           \
     static const struct super_kind kind_##type = {                                                 \
         .bytes = sizeof(struct block_##type), .unpack = unpack_##type, __VA_ARGS__};               \
-    MATMUL(type, if (x->n_cols > KERN_GEMV_COLS) gemm(&kind_##type, NULL, &g, scratch);            \
+    MATMUL(type, if (x->n_cols > GEMV_COLS) gemm(&kind_##type, NULL, &g, scratch);                 \
            else if (x->n_cols > 1) gemv_super(&kind_##type, &g, x->n_cols);                        \
            else gemv_super(&kind_##type, &g, 1);)
 #define CHUNK(type, ...)                                                                           \
@@ -20,7 +20,7 @@
                                                   .unpack = unpack_##type,                         \
                                                   .scales = scales_##type,                         \
                                                   __VA_ARGS__};                                    \
-    MATMUL(type, if (x->n_cols > KERN_GEMV_COLS) gemm(NULL, &kind_##type, &g, scratch);            \
+    MATMUL(type, if (x->n_cols > GEMV_COLS) gemm(NULL, &kind_##type, &g, scratch);                 \
            else if (x->n_cols > 1) gemv_chunk(&kind_##type, &g, x->n_cols);                        \
            else gemv_chunk(&kind_##type, &g, 1);)
 #define DENSE(type, size)                                                                          \

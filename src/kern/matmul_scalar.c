@@ -165,6 +165,7 @@ DENSE(f16)
 DENSE(bf16)
 
 void kern_matmul_scalar(struct kern *k) {
+    k->gemv_cols = KERN_PACK_COLS;
 #define ROW(id, type) k->matmul[QUANT_##id] = matmul_##type;
 #include "kern/matmul_types.h"
 }

@@ -6,35 +6,12 @@
 #include "kern/gemv_tmpl.h"
 #include "kern/panel.h"
 
-/* 8 rows of 8 dwords, stride bytes apart, to 8 columns of 8: vector i of out holds dword i of
- * every row. */
-FORCE_INLINE void transpose_8x8(const char *rows, size_t stride, char *out, size_t out_stride) {
-    __m256i r[8], t[8];
-    for (int i = 0; i < 8; i++) r[i] = load256(rows + (size_t)i * stride);
-    for (int i = 0; i < 8; i += 2) {
-        t[i] = _mm256_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm256_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 8; i += 4) {
-        r[i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
-        r[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);
-        r[i + 3] = _mm256_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    for (int i = 0; i < 4; i++) {
-        __m256i low = _mm256_permute2x128_si256(r[i], r[i + 4], 0x20);
-        __m256i high = _mm256_permute2x128_si256(r[i], r[i + 4], 0x31);
-        _mm256_storeu_si256((__m256i *)(out + (size_t)i * out_stride), low);
-        _mm256_storeu_si256((__m256i *)(out + (size_t)(i + 4) * out_stride), high);
-    }
-}
-
-/* 16 rows of n dwords (a multiple of 8), stride bytes apart, to n columns of 16 dwords. */
+/* 16 rows of n dwords (a multiple of 4), stride bytes apart, to n columns of 16 dwords. */
 FORCE_INLINE void transpose_rows(const void *rows, size_t stride, int n, void *out) {
-    for (int i = 0; i < n; i += 8)
-        for (int half = 0; half < 2; half++)
-            transpose_8x8((const char *)rows + 4 * i + (size_t)(8 * half) * stride, stride,
-                          (char *)out + 64 * i + 32 * half, 64);
+    for (int i = 0; i < n; i += 4)
+        for (int r = 0; r < 16; r += CODES_ROWS)
+            transpose_quads((const char *)rows + 4 * i + (size_t)r * stride, stride,
+                            (char *)out + 64 * i + 4 * r);
 }
 
 /* How a level's tiles take codes that are signed or too large for sums in int16: AVX2 as words,
@@ -45,23 +22,21 @@ enum { WIDE_CODES = 0 };
 enum { WIDE_CODES = 1 };
 #endif
 
-/* The codes of 16 rows of 256, with `add` added, to the panel from value k0 on. */
-FORCE_INLINE void store_codes(bool wide, int add, __m256i code[16][8], int k0, struct panel *p) {
-    if (!wide) {
-        for (int r = 0; r < 16 && add; r++)
-            for (int i = 0; i < 8; i++)
-                code[r][i] = _mm256_add_epi8(code[r][i], _mm256_set1_epi8((char)add));
-        transpose_rows(code, sizeof code[0], 64, p->code[k0 / 4]);
-        return;
-    }
+/* The codes of 16 rows of 256, stride bytes apart, with `add` added, to the panel from value k0
+ * on. */
+FORCE_INLINE void store_codes(bool wide, int add, codes64 *code, size_t stride, int k0,
+                              struct panel *p) {
     __m256i words[16][8];
-    for (int h = 0; h < 2; h++) {
+    for (int r = 0; r < 16 && add && !wide; r++) {
+        codes64 *row = (codes64 *)((char *)code + (size_t)r * stride);
+        for (int i = 0; i < 4; i++) row[i] = codes_add(row[i], add);
+    }
+    if (!wide) transpose_rows(code, stride, 64, p->code[k0 / 4]);
+    for (int h = 0; h < 2 && wide; h++) {
         for (int r = 0; r < 16; r++)
-            for (int i = 0; i < 4; i++) {
-                __m256i v = code[r][4 * h + i];
-                words[r][2 * i] = _mm256_cvtepi8_epi16(_mm256_castsi256_si128(v));
-                words[r][2 * i + 1] = _mm256_cvtepi8_epi16(_mm256_extracti128_si256(v, 1));
-            }
+            for (int i = 0; i < 8; i++)
+                words[r][i] = _mm256_cvtepi8_epi16(
+                    load128((const char *)code + (size_t)r * stride + 128 * h + 16 * i));
         transpose_rows(words, sizeof words[0], 64, p->wide[k0 / 2 + 64 * h]);
     }
 }
@@ -72,28 +47,22 @@ FORCE_INLINE const char *panel_row(const struct matmul_args *g, int64_t r0, int 
     return g->rows + (size_t)r * g->row_bytes;
 }
 
-/* Position of the scale of group 2 * chunk + odd among the 16 of a block. */
-FORCE_INLINE int scale_at(int chunk, int odd) {
-    return chunk / 4 * 8 + odd * 4 + chunk % 4;
-}
-
 FORCE_INLINE void fill_super(const struct super_kind *t, const struct matmul_args *g, int64_t r0,
                              int64_t block0, int n_blocks, struct panel *p) {
-    __m256i code[16][8], scale[16][2], min[16];
+    struct super_vec u[PANEL_ROWS];
+    __m256i scale[PANEL_ROWS][2], min[PANEL_ROWS];
     for (int i = 0; i < n_blocks; i++) {
-        for (int r = 0; r < 16; r++) {
-            struct super_vec u;
-            t->unpack(panel_row(g, r0, r) + (size_t)(block0 + i) * t->bytes, &u);
-            memcpy(code[r], u.code, sizeof code[r]);
-            scale[r][0] = _mm256_unpacklo_epi16(u.scale, u.scale);
-            scale[r][1] = _mm256_unpackhi_epi16(u.scale, u.scale);
-            p->block_d[i][r] = u.d;
-            if (t->mins) p->block_dmin[i][r] = u.dmin;
-            __m256i m = t->mins ? u.min : u.scale;
-            min[r] = _mm256_unpacklo_epi16(_mm256_permute4x64_epi64(m, 0x50),
-                                           _mm256_permute4x64_epi64(m, 0xFA));
+        for (int r = 0; r < PANEL_ROWS; r++) {
+            const char *block = panel_row(g, r0, r) + (size_t)(block0 + i) * t->bytes;
+            prefetch(block, t->bytes, PANELS * PANEL_ROWS * g->row_bytes);
+            t->unpack(block, &u[r]);
+            panel_words(u[r].scale, scale[r]);
+            panel_pairs(t->mins ? u[r].min : u[r].scale, &min[r]);
+            p->block_d[i][r] = u[r].d;
+            if (t->mins) p->block_dmin[i][r] = u[r].dmin;
         }
-        store_codes(t->is_signed && WIDE_CODES, t->is_signed ? 128 : 0, code, 256 * i, p);
+        store_codes(t->is_signed && WIDE_CODES, t->is_signed ? 128 : 0, u[0].code, sizeof u[0],
+                    256 * i, p);
         transpose_rows(scale, sizeof scale[0], 16, p->scale[16 * i]);
         if (t->mins || t->offset_log || t->is_signed)
             transpose_rows(min, sizeof min[0], 8, p->min[8 * i]);
@@ -102,24 +71,21 @@ FORCE_INLINE void fill_super(const struct super_kind *t, const struct matmul_arg
 
 FORCE_INLINE void fill_chunk(const struct chunk_kind *t, const struct matmul_args *g, int64_t r0,
                              int64_t chunk0, int n_chunks, struct panel *p) {
-    __m256i code[16][8];
-    __m256 d[2][16], m[16];
+    struct chunk_vec u[PANEL_ROWS];
+    const struct chunk_scales *s = &u[0].scales;
     int add = !WIDE_CODES && t->max_code > NARROW_CODE ? 128 - t->offset : 0;
     for (int j = 0; j < n_chunks; j += 8) {
-        for (int r = 0; r < 16; r++) {
-            struct chunk_vec u;
+        for (int r = 0; r < PANEL_ROWS; r++) {
             const char *row = panel_row(g, r0, r);
-            if (n_chunks - j >= 8) unpack_chunks(t, row, chunk0 + j, &u);
-            else unpack_tail(t, row, chunk0 + j, n_chunks - j, &u);
-            memcpy(code[r], u.code, sizeof code[r]);
-            d[0][r] = u.scales.d[0];
-            if (t->halves) d[1][r] = u.scales.d[1];
-            if (t->mins) m[r] = u.scales.m;
+            prefetch(row + (size_t)(chunk0 + j) / (t->two ? 2 : 1) * t->block_bytes,
+                     (t->two ? 4 : 8) * t->block_bytes, PANELS * PANEL_ROWS * g->row_bytes);
+            if (n_chunks - j >= 8) unpack_chunks(t, row, chunk0 + j, &u[r]);
+            else unpack_tail(t, row, chunk0 + j, n_chunks - j, &u[r]);
         }
-        store_codes(t->is_signed && WIDE_CODES, add, code, 32 * j, p);
-        transpose_rows(d[0], sizeof d[0][0], 8, p->d[j]);
-        if (t->halves) transpose_rows(d[1], sizeof d[1][0], 8, p->d[PANEL_CHUNKS + j]);
-        if (t->mins) transpose_rows(m, sizeof m[0], 8, p->m[j]);
+        store_codes(t->is_signed && WIDE_CODES, add, u[0].code, sizeof u[0], 32 * j, p);
+        transpose_rows(&s->d[0], sizeof u[0], 8, p->d[j]);
+        if (t->halves) transpose_rows(&s->d[1], sizeof u[0], 8, p->d[PANEL_CHUNKS + j]);
+        if (t->mins) transpose_rows(&s->m, sizeof u[0], 8, p->m[j]);
     }
 }
 

@@ -12,8 +12,8 @@
 #include "quant/blocks.h"
 #include "quant/quant.h"
 
-/* A super-block. Scales and mins are int16, those of the groups of 16 with even index in the low
- * half, those with odd index in the high half: y = d * scale * code - dmin * min. */
+/* A super-block. Scales and mins are int16, one per group of 16, in the order of of_groups:
+ * y = d * scale * code - dmin * min. */
 struct super_vec {
     codes64 code[4];
     __m256i scale, min;
@@ -34,18 +34,12 @@ static inline __m128i load32(const void *p) {
 static inline float load_half(uint16_t h) {
     return _cvtsh_ss(h);
 }
-/* 16 bytes, one per group of 16, as int16 in the order of struct super_vec. */
-static inline __m256i spread_scales(__m128i bytes) {
-    const __m128i order = _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
-    return _mm256_cvtepi8_epi16(_mm_shuffle_epi8(bytes, order));
-}
-
 static inline void unpack_q2_k(const void *p, struct super_vec *u) {
     const struct block_q2_k *b = p;
     const __m128i nibble = _mm_set1_epi8(15);
     __m128i s = load128(b->scales);
-    u->scale = spread_scales(_mm_and_si128(s, nibble));
-    u->min = spread_scales(_mm_and_si128(_mm_srli_epi16(s, 4), nibble));
+    u->scale = of_groups(_mm_and_si128(s, nibble));
+    u->min = of_groups(_mm_and_si128(_mm_srli_epi16(s, 4), nibble));
     u->d = load_half(b->d);
     u->dmin = load_half(b->dmin);
     for (int i = 0; i < 4; i++)
@@ -59,7 +53,7 @@ static inline void unpack_q3_k(const void *p, struct super_vec *u) {
     low = _mm_and_si128(_mm_unpacklo_epi64(low, _mm_srli_epi16(low, 4)), nibble);
     high = _mm_and_si128(_mm_srlv_epi32(high, _mm_setr_epi32(0, 2, 4, 6)), two);
     low = _mm_or_si128(low, _mm_slli_epi16(high, 4));
-    u->scale = spread_scales(_mm_sub_epi8(low, _mm_set1_epi8(32)));
+    u->scale = of_groups(_mm_sub_epi8(low, _mm_set1_epi8(32)));
     u->d = load_half(b->d);
     for (int i = 0; i < 4; i++)
         u->code[i] = codes_or(codes_twice(b->qs + i / 2 * 32, i % 2 * 4, i % 2 * 4 + 2, 3),
@@ -77,9 +71,9 @@ static inline void unpack_k4_head(const void *block, struct super_vec *u) {
     __m128i high = _mm_srli_epi32(_mm_shuffle_epi8(v, high_at), 2);
     low = _mm_and_si128(low, low_mask);
     high = _mm_and_si128(high, _mm_set1_epi8(0x30));
-    __m256i both = _mm256_cvtepi8_epi16(_mm_or_si128(low, high));
-    u->scale = _mm256_permute4x64_epi64(both, 0x44);
-    u->min = _mm256_permute4x64_epi64(both, 0xEE);
+    low = _mm_or_si128(low, high);
+    u->scale = of_chunks(low);
+    u->min = of_chunks(_mm_srli_si128(low, 8));
     __m128 d = _mm_cvtph_ps(v);
     u->d = _mm_cvtss_f32(d);
     u->dmin = _mm_cvtss_f32(_mm_movehdup_ps(d));
@@ -101,7 +95,7 @@ static inline void unpack_q5_k(const void *p, struct super_vec *u) {
 
 static inline void unpack_q6_k(const void *p, struct super_vec *u) {
     const struct block_q6_k *b = p;
-    u->scale = spread_scales(load128(b->scales));
+    u->scale = of_groups(load128(b->scales));
     u->d = load_half(b->d);
     for (int i = 0; i < 4; i++) {
         codes64 low = codes_of(b->ql + i / 2 * 64, i % 2 * 4, 15);
@@ -119,7 +113,8 @@ static inline void unpack_iq4_xs(const void *p, struct super_vec *u) {
     high = _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(3)), 4);
     __m256i s = _mm256_or_si256(_mm256_cvtepu8_epi32(low), high);
     s = _mm256_sub_epi32(s, _mm256_set1_epi32(32));
-    u->scale = _mm256_permute4x64_epi64(_mm256_packs_epi32(s, s), 0x88);
+    low = _mm_packs_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+    u->scale = of_chunks(_mm_packs_epi16(low, low));
     u->d = load_half(b->d);
     for (int i = 0; i < 4; i++)
         u->code[i] =

@@ -15,7 +15,7 @@ static bool act_alloc(struct backend *b, struct act *a, int n_rows, int64_t n, s
     int64_t ld = (n + LD_ALIGN - 1) / LD_ALIGN * LD_ALIGN;
     *a = (struct act){.n = n, .ld = ld, .n_rows = n_rows};
     a->q_cap = (size_t)n_rows * (size_t)act_blocks(n) * sizeof(struct act_block);
-    a->packed_cap = n_rows > KERN_GEMV_COLS ? kern_packed_bytes(n_rows, n) : 0;
+    a->packed_cap = n_rows > c->kern->gemv_cols ? kern_packed_bytes(n_rows, n) : 0;
     a->x = mem_aligned((size_t)n_rows * (size_t)ld * sizeof(float));
     a->q = mem_aligned(a->q_cap);
     a->packed = a->packed_cap ? mem_aligned(a->packed_cap) : NULL;
@@ -74,7 +74,7 @@ static void quantize_rows(const struct rows_phase *p, int64_t begin, int64_t end
     struct act_block *q = a->q;
     for (int64_t r = begin; r < end; r++)
         k->act_quantize(a->x + r * a->ld, a->n, 16, q + r * act_blocks(a->n));
-    if (a->n_rows <= KERN_GEMV_COLS) return;
+    if (a->n_rows <= k->gemv_cols) return;
     struct kern_cols cols = cpu_cols(a);
     k->act_pack(&cols, (int)begin, a->packed);
 }
@@ -82,7 +82,7 @@ static void quantize_rows(const struct rows_phase *p, int64_t begin, int64_t end
 void cpu_quantize(struct cpu *c, struct act *a) {
     if (a->fresh) return;
     struct rows_phase p = {.c = c, .fn = quantize_rows, .in = a};
-    run_rows(&p, a->n_rows, KERN_GEMV_COLS); /* one chunk = one packed group */
+    run_rows(&p, a->n_rows, KERN_PACK_COLS); /* one chunk = one packed group */
     a->fresh = true;
 }
 

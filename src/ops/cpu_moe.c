@@ -46,7 +46,7 @@ bool cpu_moe_reserve(struct cpu *c, const struct ops_need *need, struct err *e) 
     int places = need->n_rows * need->n_used;
     size_t n = (size_t)places, experts = (size_t)need->n_expert;
     /* every expert may waste most of a packed group of columns */
-    int groups = places / KERN_GEMV_COLS + need->n_expert + 1;
+    int groups = places / KERN_PACK_COLS + need->n_expert + 1;
     if (!c->b.act_alloc(&c->b, &m->logits, need->n_rows, need->n_expert, e) ||
         !c->b.act_alloc(&c->b, &m->in, places, need->n_embd, e) ||
         !c->b.act_alloc(&c->b, &m->inner, places, need->n_ff_expert, e) ||
@@ -59,8 +59,8 @@ bool cpu_moe_reserve(struct cpu *c, const struct ops_need *need, struct err *e) 
     m->first = mem_array(experts + 1, sizeof *m->first);
     m->used = mem_array(experts, sizeof *m->used);
     m->group = mem_array(experts + 1, sizeof *m->group);
-    m->packed_in_cap = kern_packed_bytes(groups * KERN_GEMV_COLS, need->n_embd);
-    m->packed_inner_cap = kern_packed_bytes(groups * KERN_GEMV_COLS, need->n_ff_expert);
+    m->packed_in_cap = kern_packed_bytes(groups * KERN_PACK_COLS, need->n_embd);
+    m->packed_inner_cap = kern_packed_bytes(groups * KERN_PACK_COLS, need->n_ff_expert);
     m->packed_in = mem_aligned(m->packed_in_cap);
     m->packed_inner = mem_aligned(m->packed_inner_cap);
     if (m->chosen && m->weight && m->slot && m->source && m->first && m->used && m->group &&
@@ -104,7 +104,7 @@ static void sort_by_expert(struct moe_buffers *m, int n_rows, const struct op_mo
     for (int x = 0; x < o->n_expert; x++) {
         int count = m->first[x + 1];
         if (count) m->used[m->n_used_experts++] = x;
-        m->group[x + 1] = m->group[x] + (count + KERN_GEMV_COLS - 1) / KERN_GEMV_COLS;
+        m->group[x + 1] = m->group[x] + (count + KERN_PACK_COLS - 1) / KERN_PACK_COLS;
         m->first[x + 1] += m->first[x];
     }
     int32_t *next = m->first; /* shifted back below */
@@ -138,7 +138,7 @@ static struct kern_cols expert_cols(const struct moe_phase *p, const struct act 
     struct kern_cols cols = {.n_cols = n, .k = a->n, .f32 = a->x + first * a->ld, .ld = a->ld};
     cols.q = (const struct act_block *)a->q + first * act_blocks(a->n);
     cols.packed =
-        (char *)packed + (size_t)m->group[expert] * kern_packed_bytes(KERN_GEMV_COLS, a->n);
+        (char *)packed + (size_t)m->group[expert] * kern_packed_bytes(KERN_PACK_COLS, a->n);
     return cols;
 }
 
@@ -178,8 +178,8 @@ static void pack_worker(void *ctx, int worker) {
     while (pool_take(&p->tasks, &begin, &end)) {
         for (int64_t i = begin; i < end; i++) {
             struct kern_cols cols = expert_cols(p, p->quant, p->packed, p->m->used[i]);
-            if (cols.n_cols <= KERN_GEMV_COLS) continue;
-            for (int col = 0; col < cols.n_cols; col += KERN_GEMV_COLS)
+            if (cols.n_cols <= p->c->kern->gemv_cols) continue;
+            for (int col = 0; col < cols.n_cols; col += KERN_PACK_COLS)
                 p->c->kern->act_pack(&cols, col, (void *)(uintptr_t)cols.packed);
         }
     }
