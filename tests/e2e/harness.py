@@ -1,9 +1,11 @@
 """What the end-to-end scripts share: a server of their own (free port, its own HOME, so that `ps`
 and settings of the user stay out of it), requests, streams, and models made on the spot."""
+import atexit
 import http.client
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +19,7 @@ HOLDFAST = str(BUILD / "holdfast")
 TINY = str(ROOT / "tests/vectors/models/qwen3.gguf")  # thousands of tokens a second
 MODELS = pathlib.Path(os.environ.get("HOLDFAST_MODELS", pathlib.Path.home() / ".local/share/holdfast/models"))
 TMP = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-e2e."))
+atexit.register(shutil.rmtree, TMP, ignore_errors=True)
 TOOL = {"type": "object", "properties": {"path": {"type": "string", "maxLength": 8}},
         "required": ["path"], "additionalProperties": False}
 
@@ -249,4 +252,3 @@ def run(checks):
         start = time.monotonic()
         check()
         print(f"ok {check.__name__} ({time.monotonic() - start:.1f} s)", flush=True)
-    subprocess.run(["rm", "-rf", str(TMP)], check=False)
