@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+enum { SHOWN_READ = 16 }; /* a text is searched for objects with so many times its bytes at most */
+
 struct joiner {
     const struct replay *x;
     const struct chat_rendering *r;
@@ -157,20 +159,73 @@ static bool take(struct joiner *j, struct str before, const struct ledger_piece 
            add(j, behind, false);
 }
 
+/* special: a special token follows, and no text. */
+static bool is_known(struct joiner *j, const struct chat_span *s, struct str core, bool special,
+                     struct ledger_piece *hit) {
+    return find(j, s, core, hit) && in_vocab(j, hit) &&
+           (!j->x->space_prefix || /* no text may begin here */
+            (special && hit->to == hit->text.len));
+}
+
+static bool put(struct joiner *j, const struct chat_span *s, struct str text, bool special) {
+    struct str core = ledger_core(text), before = {text.p, (size_t)(core.p - text.p)};
+    struct str behind = {core.p + core.len, text.len - before.len - core.len};
+    struct ledger_piece hit;
+    return is_known(j, s, core, special && !behind.len, &hit) ? take(j, before, &hit, behind)
+                                                              : add(j, text, s->special);
+}
+
+/* Length of the JSON object that text begins with; 0: none. *left: bytes that may still be read. */
+static size_t object_len(struct str text, size_t *left) {
+    json_error_t e = {.position = 0};
+    json_t *v = json_loadb(text.p, text.len, JSON_DISABLE_EOF_CHECK, &e);
+    size_t read = 1 + (e.position > 0 ? (size_t)e.position : 0);
+    json_decref(v);
+    *left -= read < *left ? read : *left;
+    return v ? read - 1 : 0;
+}
+
+/* The content of a message with calls, in a template that has no place for those: they are shown in
+ * it, as text. What can be found there are objects that equal the arguments. */
+static bool put_with_calls(struct joiner *j, const struct chat_span *s, const json_t *message) {
+    struct str text = {j->r->text.p + s->start, s->len};
+    struct str said = ledger_core(json_get_str(message, "content"));
+    struct chat_span call = *s;
+    bool ok = true;
+    call.part = CHAT_CALL;
+    if (said.len && str_starts(text, said)) {
+        ok = put(j, s, (struct str){text.p, said.len}, false);
+        text = (struct str){text.p + said.len, text.len - said.len};
+    }
+    int64_t at = 0;
+    size_t left = SHOWN_READ * text.len;
+    while (ok && left) {
+        struct ledger_piece hit;
+        if ((at = str_find(text, STR("{"), (size_t)at)) < 0) break;
+        struct str object = {text.p + at, text.len - (size_t)at}, before = {text.p, (size_t)at};
+        object.len = object_len(object, &left);
+        if (!object.len || !is_known(j, &call, object, false, &hit)) {
+            at++;
+            continue;
+        }
+        ok = take(j, before, &hit, STR(""));
+        text = (struct str){object.p + object.len, text.len - (size_t)at - object.len};
+        at = 0;
+    }
+    return ok && add(j, text, s->special);
+}
+
 bool replay_tokenize(const struct replay *x, const struct chat_rendering *r, struct tokens *out,
                      struct err *e) {
     struct joiner j = {.x = x, .r = r, .out = out, .e = e, .message = -1};
     bool ok = true;
     for (size_t i = 0; ok && i < r->n_span; i++) {
         const struct chat_span *s = &r->span[i];
-        struct str text = {r->text.p + s->start, s->len}, core = ledger_core(text);
-        struct str before = {text.p, (size_t)(core.p - text.p)};
-        struct str behind = {core.p + core.len, text.len - before.len - core.len};
-        struct ledger_piece hit;
-        bool found = find(&j, s, core, &hit) && in_vocab(&j, &hit);
-        if (found && x->space_prefix) /* no text may begin here */
-            found = hit.to == hit.text.len && behind.len == 0 && special_follows(r, i);
-        ok = found ? take(&j, before, &hit, behind) : add(&j, text, s->special);
+        const json_t *m = s->message < 0 ? NULL : json_array_get(x->messages, (size_t)s->message);
+        bool shown = x->ledger && s->part == CHAT_CONTENT && !s->special &&
+                     json_array_size(json_object_get(m, "tool_calls"));
+        ok = shown ? put_with_calls(&j, s, m)
+                   : put(&j, s, (struct str){r->text.p + s->start, s->len}, special_follows(r, i));
     }
     ok = ok && flush(&j);
     mem_free(j.span);

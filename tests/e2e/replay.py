@@ -40,6 +40,15 @@ def calls_come_back():
                 assert cached(s, messages) >= total, (before, behind, s.requests()[0]["cache"])
 
 
+def where_calls_are_shown_as_text():
+    """The template of this model has no place for calls: they stand in the content."""
+    with Server() as s:
+        for before in ("", "\n\n", "Text.\n\n\n"):
+            for behind in ("", "\n\n\n" + CALL):
+                messages, total = call(s, before, behind)
+                assert cached(s, messages) >= total, (before, behind, s.requests()[0]["cache"])
+
+
 def changed_calls_do_not():
     """What the client says differently is what the model reads."""
     with Server("--chat-template-file", thinking_template()) as s:
@@ -63,4 +72,4 @@ def after_a_restart():
         assert cached(s, messages) >= total - 64, s.requests()[0]["cache"]
 
 
-run([calls_come_back, changed_calls_do_not, after_a_restart])
+run([calls_come_back, where_calls_are_shown_as_text, changed_calls_do_not, after_a_restart])
