@@ -212,18 +212,18 @@ def tools(n):
     return [{"type": "function", "function": {"name": f"tool_{i}", "description": words(20, i), "parameters": one}} for i in range(n)]
 
 
-def first_byte(args):
+def ask_first_bytes(args, s, name, bound):
     messages = [{"role": "system", "content": words(1200, 1)}]
     for i in range(8):
         messages += [{"role": "user", "content": words(80, i)}, {"role": "assistant", "content": words(80, 50 + i)}]
-    with open_server(args) as s, quiet(args):
+    with quiet(args):
         over, first = [], []
-        for i in range(12):
+        for i in range(16):
             body = {"messages": messages + [{"role": "user", "content": f"Question {i}?"}], "tools": tools(24), "max_tokens": 2,
                     "stream": True, "temperature": 0, "stream_options": {"include_usage": True}}
             data = json.dumps(body).encode()
             begin = time.monotonic()
-            st = Stream(s, "/v1/chat/completions", body)
+            st = Stream(s, "/v1/chat/completions", data)
             st.head()
             head = time.monotonic() - begin
             token, timings, usage = None, {}, {}
@@ -239,9 +239,19 @@ def first_byte(args):
             if i and token is not None:
                 over.append(token * 1e3 - timings["prompt_ms"])
                 first.append(head * 1e3)
-        figure(f"first byte: prompt ({len(data)} bytes of request)", usage["prompt_tokens"], "tokens")
-        figure("first byte: headers", min(first), "ms")
-        figure("first byte: first token, less its prefill", statistics.median(over), "ms", 3)
+        figure(f"first byte: {name} prompt ({len(data)} bytes of request)", usage["prompt_tokens"], "tokens")
+        figure(f"first byte: {name} of them cached", usage["prompt_tokens_details"]["cached_tokens"], "tokens")
+        figure(f"first byte: {name} headers, median", statistics.median(first), "ms")
+        figure(f"first byte: {name} first token less its prefill, least", min(over), "ms")
+        figure(f"first byte: {name} first token less its prefill, median", statistics.median(over), "ms", bound)
+
+
+def first_byte(args):
+    with open_server(args) as s:
+        ask_first_bytes(args, s, "", 3)
+    if args.peer:
+        with Peer(args.peer, args.model, "-t", args.threads, "-np", 1, "-c", 8192, "--jinja") as p:
+            ask_first_bytes(args, p, "llama-server", None)
 
 
 # ---- an agent's loop -------------------------------------------------------------------------

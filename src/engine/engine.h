@@ -59,6 +59,7 @@ struct hold_model {
     struct arena arena; /* texts of info */
     struct gguf *gguf;
     struct vocab *vocab;              /* immutable: any thread */
+    struct token_memo *memo;          /* any thread */
     struct prompt_template templates; /* immutable: any thread */
     struct model *model;
     struct hold_model_info info; /* immutable: any thread */

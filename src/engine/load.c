@@ -132,6 +132,7 @@ static void model_destroy(struct hold_model *m) {
     grammar_vocab_free(m->grammar_vocab);
     grammar_cache_free(m->grammars);
     prompt_template_close(&m->templates);
+    token_memo_free(m->memo);
     vocab_close(m->vocab);
     gguf_close(m->gguf);
     pthread_mutex_destroy(&m->text_lock);
@@ -219,6 +220,7 @@ static bool open_model(struct hold_model *m, const struct hold_model_options *o,
     if (!m->vocab ||
         !prompt_template_open(&m->templates, m->gguf, m->vocab, str_of(o->chat_template), e))
         return err_prefix(e, "%s", o->path);
+    m->memo = token_memo_new(m->vocab); /* without it: slower, not wrong */
     fill_vocab_info(m);
     size_logits(m, &l.o);
     engine_call(m->eng, load_call, &l);

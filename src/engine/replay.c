@@ -26,7 +26,10 @@ static bool flush(struct joiner *j) {
     if (j->n == 0) return true;
     bool add_special = !j->begun && !j->r->has_bos;
     j->begun = true;
-    bool ok = vocab_tokenize_spans(j->x->vocab, j->span, j->n, add_special, j->out, j->e);
+    const struct replay *x = j->x;
+    bool ok = x->memo
+                  ? token_memo_tokenize(x->memo, x->scope, j->span, j->n, add_special, j->out, j->e)
+                  : vocab_tokenize_spans(x->vocab, j->span, j->n, add_special, j->out, j->e);
     j->n = 0;
     return ok;
 }

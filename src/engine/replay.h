@@ -6,11 +6,13 @@
 #include "engine/ledger.h"
 #include "engine/output.h"
 #include "text/chat.h"
+#include "text/memo.h"
 
 struct replay {
     struct ledger *ledger; /* NULL: plain tokenizing */
     uint64_t scope;
     const struct vocab *vocab;
+    struct token_memo *memo; /* or NULL */
     bool space_prefix; /* the vocabulary puts a space before a text: no text may start mid-way */
     const json_t *messages;
     struct str prompt; /* the template's generation prompt: an answer begins behind it */

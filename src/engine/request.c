@@ -97,7 +97,8 @@ static bool take_chat(struct hold_request *r, struct tokens *out, struct err *e)
     struct prompt p;
     struct replay how = {.ledger = r->o.no_ledger ? NULL : r->eng->ledger,
                          .scope = r->scope,
-                         .vocab = r->model->vocab};
+                         .vocab = r->model->vocab,
+                         .memo = r->model->memo};
     bool ok = prompt_render(&p, &r->model->templates, &how, r->o.chat, e) &&
               keep_rendering(r, &p, e) && make_parser(r, &p, e) && constrain_chat(r, &p, e);
     *out = p.ids;

@@ -134,30 +134,31 @@ static bool encode_fragment(struct encoder *c, struct str text) {
     return pretok_split(c->v->words, text, on_word, c);
 }
 
-/* Spans joined to one text. */
-struct joined {
-    struct str text;
-    size_t *ends; /* (n): where each span ends in text */
-    const struct text_span *spans;
-    size_t n;
-    struct buf copy;
-};
-
 /* What a special token may cover from `at` on; advances the span. */
 static size_t special_reach(const struct joined *j, size_t at, size_t *span) {
-    while (*span < j->n && at >= j->ends[*span]) ++*span;
-    return *span < j->n && j->spans[*span].special ? j->ends[*span] - at : 0;
+    while (*span < j->n && at >= j->ends[*span].at) ++*span;
+    return *span < j->n && j->ends[*span].special ? j->ends[*span].at - at : 0;
 }
 
 static bool is_space(char c) {
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-static bool encode_text(struct encoder *c, const struct joined *j, bool cut_markers) {
+bool token_marks_add(struct token_marks *k, struct token_mark mark) {
+    void *p = k->m;
+    if (!mem_grow(&p, &k->cap, k->n + 1, sizeof *k->m)) return false;
+    k->m = p;
+    k->m[k->n++] = mark;
+    return true;
+}
+
+/* From a place that is the beginning or behind a cut token. */
+static bool encode_text(struct encoder *c, const struct joined *j, size_t from, bool cut_markers,
+                        struct token_marks *marks) {
     const struct vocab *v = c->v;
     const char *p = j->text.p;
-    size_t len = j->text.len, from = 0, span = 0;
-    for (size_t at = 0; at < len;) {
+    size_t len = j->text.len, span = 0;
+    for (size_t at = from; at < len;) {
         unsigned char first = (unsigned char)p[at];
         const struct cut_token *t = NULL;
         if (v->cut_from[first] < v->cut_from[first + 1]) {
@@ -175,6 +176,8 @@ static bool encode_text(struct encoder *c, const struct joined *j, bool cut_mark
         if (v->flags[t->id] & TOKEN_STRIPS_RIGHT)
             while (at < len && is_space(p[at])) at++;
         from = at;
+        if (marks && !token_marks_add(marks, (struct token_mark){at, c->out->n}))
+            return err_nomem(c->e, "token marks", marks->n * sizeof *marks->m);
     }
     return encode_fragment(c, (struct str){p + from, len - from});
 }
@@ -190,48 +193,65 @@ static void add_valid(struct buf *out, struct str text) {
 
 /* Byte-level and raw BPE work on code points, so invalid bytes become U+FFFD here; SPM has a token
  * for every byte and keeps them. */
-static bool join(const struct vocab *v, struct joined *j, struct err *e) {
+bool token_join(const struct vocab *v, const struct text_span *spans, struct joined *j,
+                struct err *e) {
     size_t total = 0;
     for (size_t i = 0; i < j->n; i++) {
-        if (j->spans[i].text.len > LIMIT_PROMPT_BYTES - total)
+        if (spans[i].text.len > LIMIT_PROMPT_BYTES - total)
             return err_set(e, ERR_LIMIT, "the text is longer than the limit of %d bytes",
                            LIMIT_PROMPT_BYTES);
-        total += j->spans[i].text.len;
+        total += spans[i].text.len;
     }
     j->ends = mem_array(j->n + 1, sizeof *j->ends);
     if (!j->ends) return err_nomem(e, "text spans", j->n * sizeof *j->ends);
     bool copied = j->n != 1;
     for (size_t i = 0; i < j->n; i++) {
-        struct str t = j->spans[i].text;
+        struct str t = spans[i].text;
         if (v->kind != VOCAB_SPM && !utf8_valid(t.p, t.len)) {
             copied = true;
             add_valid(&j->copy, t);
         } else if (copied) {
             buf_str(&j->copy, t);
         }
-        j->ends[i] = copied ? j->copy.len : t.len;
+        j->ends[i] = (struct span_end){copied ? j->copy.len : t.len, spans[i].special};
     }
     if (j->copy.failed) return err_nomem(e, "the joined text", total);
-    j->text = copied ? buf_view(&j->copy) : j->spans[0].text;
+    j->text = copied ? buf_view(&j->copy) : spans[0].text;
     return true;
+}
+
+void joined_free(struct joined *j) {
+    buf_free(&j->copy);
+    mem_free(j->ends);
+}
+
+static bool encode(struct encoder *c, const struct joined *j, size_t from, bool add_special,
+                   bool cut_markers, struct token_marks *marks) {
+    const struct vocab_special *s = &c->v->special;
+    if (j->text.len - from >= CACHE_MIN_TEXT)
+        c->seen = mem_calloc(CACHE_SLOTS, sizeof *c->seen); /* without it: slower, not wrong */
+    bool ok = true;
+    if (from == 0 && add_special && s->add_bos && s->bos >= 0) ok = add_id(c, s->bos);
+    ok = ok && encode_text(c, j, from, cut_markers, marks);
+    if (ok && add_special && s->add_eos && s->eos >= 0) ok = add_id(c, s->eos);
+    merge_free(&c->merger);
+    buf_free(&c->escaped);
+    mem_free(c->seen);
+    return ok;
+}
+
+bool token_encode(const struct vocab *v, const struct joined *j, size_t from, bool add_special,
+                  struct tokens *out, struct token_marks *marks, struct err *e) {
+    struct encoder c = {.v = v, .out = out, .e = e, .merger = {.v = v}};
+    return encode(&c, j, from, add_special, false, marks);
 }
 
 static bool tokenize(const struct vocab *v, const struct text_span *spans, size_t n,
                      bool add_special, bool cut_markers, struct tokens *out, struct err *e) {
     struct encoder c = {.v = v, .out = out, .e = e, .merger = {.v = v}};
-    struct joined j = {.spans = spans, .n = n};
-    bool ok = join(v, &j, e);
-    if (ok && j.text.len >= CACHE_MIN_TEXT)
-        c.seen = mem_calloc(CACHE_SLOTS, sizeof *c.seen); /* without it: slower, not wrong */
-    const struct vocab_special *s = &v->special;
-    if (ok && add_special && s->add_bos && s->bos >= 0) ok = add_id(&c, s->bos);
-    ok = ok && encode_text(&c, &j, cut_markers);
-    if (ok && add_special && s->add_eos && s->eos >= 0) ok = add_id(&c, s->eos);
-    merge_free(&c.merger);
-    buf_free(&c.escaped);
-    buf_free(&j.copy);
-    mem_free(c.seen);
-    mem_free(j.ends);
+    struct joined j = {.n = n};
+    bool ok = token_join(v, spans, &j, e) && encode(&c, &j, 0, add_special, cut_markers, NULL);
+    joined_free(&j);
     return ok;
 }
 

@@ -99,4 +99,32 @@ void merge_free(struct merger *m);
 /* Enters a merge; the first of equal pairs stays. pairs has room. */
 void merge_add_pair(struct vocab *v, int32_t left, int32_t right, int32_t merged, uint32_t rank);
 
+/* Spans joined to one text: what memo.c keeps of a call. */
+struct span_end {
+    size_t at; /* in the joined text */
+    bool special;
+};
+struct joined {
+    struct str text;
+    struct span_end *ends; /* (n) */
+    size_t n;
+    struct buf copy; /* text may point to it */
+};
+/* A place behind a token that was cut out: what follows is tokenized for itself. */
+struct token_mark {
+    size_t text, id; /* bytes and ids before it */
+};
+struct token_marks {
+    struct token_mark *m;
+    size_t n, cap;
+};
+bool token_marks_add(struct token_marks *k, struct token_mark mark);
+bool token_join(const struct vocab *v, const struct text_span *spans, struct joined *j,
+                struct err *e);
+void joined_free(struct joined *j);
+/* Appends to out, which holds the ids of the first `from` bytes (0, or a mark); marks: NULL, or
+ * those of the rest are appended. */
+bool token_encode(const struct vocab *v, const struct joined *j, size_t from, bool add_special,
+                  struct tokens *out, struct token_marks *marks, struct err *e);
+
 #endif

@@ -189,7 +189,7 @@ class Stream:
     """A streamed answer, read line by line."""
 
     def __init__(self, server, path, body, method="POST"):
-        data = json.dumps(body).encode()
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.socket = server.socket()
         self.socket.sendall(b"%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
                             % (method.encode(), path.encode(), len(data)) + data)

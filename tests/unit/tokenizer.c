@@ -16,6 +16,7 @@
 #include "base/os.h"
 #include "base/rng.h"
 #include "gguf/gguf.h"
+#include "text/memo.h"
 #include "text/vocab.h"
 
 static const char *const names[] = {"bpe", "spm", "gemma4"};
@@ -173,6 +174,48 @@ static void spans(void **state) {
     }
     tokens_free(&t);
     tokens_free(&joined);
+}
+
+/* Conversations that grow, are edited and fork: the tokens never depend on what was kept. Users
+ * write markers too, and texts stop in the middle of one. */
+static void memo(void **state) {
+    (void)state;
+    enum { MESSAGES = 60, ROUNDS = 400 };
+    static const char *const word[] = {
+        "<|im_start|>", "<|im_end|>\n", "<|im_", "<bos>", "</s>", " ",
+        "\n\n",         "w\xC3\xB6rld", "\xFF",  "tool "};
+    struct rng rng = {21};
+    for (size_t k = 0; k < 3; k++) {
+        const struct vocab *v = named(names[k]);
+        struct token_memo *m = token_memo_new(v);
+        static char text[MESSAGES][700];
+        struct text_span span[2 * MESSAGES];
+        struct tokens got = {0}, want = {0};
+        size_t n = 0;
+        for (int round = 0; round < ROUNDS; round++) {
+            size_t edit = rng_below(&rng, 4) ? n : rng_below(&rng, n + 1);
+            n = edit == n && n < MESSAGES ? n + 1 : n;
+            if (edit == MESSAGES) edit = MESSAGES - 1;
+            text[edit][0] = 0;
+            for (int w = 0; w < 40; w++) strcat(text[edit], word[rng_below(&rng, 10)]);
+            for (size_t i = 0; i < n; i++) {
+                span[2 * i] =
+                    (struct text_span){str_of(i % 2 ? "<|im_start|>" : "<end_of_turn>"), true};
+                span[2 * i + 1] = (struct text_span){str_of(text[i]), i % 7 == 3};
+            }
+            if (rng_below(&rng, 8) == 0 && n > 1) n -= rng_below(&rng, n / 2);
+            bool special = rng_below(&rng, 5) == 0;
+            got.n = want.n = 0;
+            assert_true(
+                token_memo_tokenize(m, rng_below(&rng, 2), span, 2 * n, special, &got, NULL));
+            assert_true(vocab_tokenize_spans(v, span, 2 * n, special, &want, NULL));
+            assert_int_equal(got.n, want.n);
+            if (want.n) assert_memory_equal(got.id, want.id, want.n * sizeof *want.id);
+        }
+        tokens_free(&got);
+        tokens_free(&want);
+        token_memo_free(m);
+    }
 }
 
 static void detokenize(void **state) {
@@ -495,7 +538,7 @@ int main(void) {
         cmocka_unit_test(stream),    cmocka_unit_test(special_rules),
         cmocka_unit_test(refusals),  cmocka_unit_test(long_words),
         cmocka_unit_test(windows),   cmocka_unit_test(bad_files),
-        cmocka_unit_test(no_memory),
+        cmocka_unit_test(no_memory), cmocka_unit_test(memo),
     };
     return cmocka_run_group_tests_name("tokenizer", tests, open_all, close_all);
 }
