@@ -72,6 +72,9 @@ x\r\ny\r{{ 'a\\nb' }}\n\n
 {{ strftime_now('%Y-%m-%d %H:%M:%S %d %b %Y %A %B %j') }}
 {{ '<a&"b\\'>'|e }} {{ 'x'|safe }} {{ 'a' 'b' "c" }} {{ '\\x41\\u00e9\\101' }}
 {% for m in messages %}{{ '<|' + m['role'] + '|>' }}{{ m.content|trim }}{% endfor %}{% if add_generation_prompt %}x{% endif %}
+{% for i in items %}{{ loop.index }}{% if loop.index != 2 %}!{% endif %}{{ items[loop.index0].name }}{% endfor %} {{ items[1].name != 'Elm' }} {{ [1,2,3][16384] is defined }}
+{%- set k = 2 -%} {{ word[:k] }} {{ word[k:] }} {{ word[:n - 4] }} {{- word[k] }} {#- gone -#}  .
+{{ "say \\"it\\" and 'so'" }} {{ 'two\nlines' }} {{ 'a\\n\\n'.rstrip('\\n') }} {{ text|indent(8) }} {{ items|rejectattr('age', 'equalto', 3)|map(attribute='name')|list }}
 {{ raise_exception('no: ' ~ n) }}
 {{ absent.x }}
 {{ word + n }}
@@ -149,4 +152,5 @@ def main():
     print(f"{len(out)} cases, {sum('error' in r for r in out)} of them errors")
 
 
-main()
+if __name__ == "__main__":
+    main()
