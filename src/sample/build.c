@@ -27,6 +27,8 @@ void build_free(struct build *b) {
     if (!b) return;
     for (size_t i = 0; i < b->n_langs; i++) lang_free(b->lang[i]);
     mem_free(b->lang);
+    json_decref(b->shared.alike);
+    mem_free(b->shared.x);
     mem_free(b->loop);
     mem_free(b->rule);
     arena_free(&b->arena);
@@ -46,7 +48,7 @@ static struct expr *make(struct build *b, enum expr_kind kind, uint32_t size, bo
     x->kind = kind;
     x->size = size;
     x->regular = regular;
-    b->spent += 1 + (kind == EXPR_LIT ? size : kind == EXPR_LANG ? (uint64_t)size * LANG_COST : 0);
+    b->spent += 1 + (kind == EXPR_LIT || kind == EXPR_LANG ? size : 0);
     return x;
 }
 
@@ -209,7 +211,8 @@ struct expr *build_lang(struct build *b, struct lang *dfa, struct expr *tail, st
     }
     b->lang = p;
     b->lang[b->n_langs++] = dfa;
-    struct expr *x = make(b, EXPR_LANG, sum(lang_size(dfa), 0), !tail && !close);
+    struct expr *x =
+        make(b, EXPR_LANG, sum((uint64_t)lang_size(dfa) * LANG_COST, 0), !tail && !close);
     if (!x) return NULL;
     x->u.lang.dfa = dfa;
     x->u.lang.tail = tail;

@@ -71,6 +71,14 @@ struct build {
     uint64_t spent; /* about as many states as its expressions will become */
     struct lang **lang;
     size_t n_langs, cap_langs;
+    struct schema_shared { /* schema.c: what the schemas of one style say alike */
+        bool used;
+        struct schema_style style;
+        struct expr *any, *string, *string_tail, *number, *integer, *space, *raw;
+        json_t *alike; /* place in x, by the text of a scalar */
+        struct expr **x;
+        size_t n, cap;
+    } shared;
     struct expr **loop; /* repetitions with a position: checked for emptiness in the end */
     size_t n_loops, cap_loops;
 };

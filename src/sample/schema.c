@@ -385,6 +385,82 @@ static struct expr *leaf(struct schema *sc, const struct parts *p) {
     return alt && alt->u.list.n == 1 ? alt->u.list.item[0] : alt;
 }
 
+/* ---- scalars that are alike ---- */
+
+/* Nothing is left to say for annotations, and for what the list of parts comes from. */
+static bool says_more(const char *key) {
+    static const char *const done[] = {"anyOf", "oneOf", "allOf", "$ref", "$defs", "definitions"};
+    for (size_t i = 0; i < sizeof done / sizeof *done; i++)
+        if (strcmp(done[i], key) == 0) return false;
+    for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
+        if (strcmp(keywords[i].name, key) == 0) return keywords[i].support != ANNOTATION;
+    return true;
+}
+
+/* Appends what a schema says; false: more than a scalar's, or a large one. */
+static bool scalar_text(const json_t *s, struct buf *out) {
+    static const char *const plain[] = {"type",      "enum",      "const",      "pattern",
+                                        "format",    "minimum",   "maximum",    "exclusiveMinimum",
+                                        "minLength", "maxLength", "multipleOf", "exclusiveMaximum",
+                                        "nullable"};
+    json_t *o = schema_json(s);
+    for (void *at = json_object_iter(o); at; at = json_object_iter_next(o, at)) {
+        const char *key = json_object_iter_key(at);
+        size_t i = 0, n = sizeof plain / sizeof *plain;
+        while (i < n && strcmp(plain[i], key) != 0) i++;
+        if (i == n && !says_more(key)) continue;
+        if (i == n || !buf_printf(out, "%s:", key)) return false;
+        if (!json_write(out, json_object_iter_value(at)) || out->len > SCALAR_TEXT) return false;
+    }
+    return buf_char(out, ';');
+}
+
+/* The text by which equal scalars are recognised; empty: by their place only. */
+static struct str scalar_key(struct schema *sc, const struct parts *p, struct buf *out) {
+    int types = p->n ? TYPE_ALL : 0;
+    for (size_t i = 0; i < p->n; i++)
+        types &= json_is_object(p->p[i].s) ? schema_types(p->p[i].s) : 0;
+    bool ok = types && !(types & (TYPE_OBJECT | TYPE_ARRAY)) &&
+              buf_char(out, schema_is_raw(sc, p) ? 'r' : 'v');
+    for (size_t i = 0; i < p->n && ok; i++) ok = scalar_text(p->p[i].s, out);
+    return ok ? buf_view(out) : (struct str){0};
+}
+
+static struct expr *find_alike(const struct schema *sc, struct str key) {
+    const json_t *at = key.len ? json_object_get(sc->shared.alike, key.p) : NULL;
+    return at ? sc->shared.x[json_integer_value(at)] : NULL;
+}
+
+static void keep_alike(struct schema *sc, struct str key, struct expr *x) {
+    struct schema_shared *h = &sc->shared;
+    void *grown = h->x;
+    if (!mem_grow(&grown, &h->cap, h->n + 1, sizeof *h->x)) return;
+    h->x = grown;
+    if (json_object_set_new(h->alike, key.p, json_integer((json_int_t)h->n)) == 0) h->x[h->n++] = x;
+}
+
+/* Small enough to stand in each place; otherwise a rule. */
+static struct expr *as_rule(struct schema *sc, struct expr *x) {
+    if (!x || x->kind == EXPR_CALL || (x->regular && x->size <= 24)) return x;
+    int rule = build_rule(sc->b, NULL, -1);
+    build_define(sc->b, rule, x);
+    return build_call(sc->b, rule);
+}
+
+static struct expr *leaf_alike(struct schema *sc, const struct parts *p) {
+    struct buf text = {0};
+    struct str key = scalar_key(sc, p, &text);
+    size_t n_notes = sc->n_notes;
+    struct expr *x = find_alike(sc, key);
+    if (!x) {
+        x = leaf(sc, p);
+        if (key.len && x && sc->n_notes == n_notes) /* otherwise each place has its note */
+            keep_alike(sc, key, x = as_rule(sc, x));
+    }
+    buf_free(&text);
+    return x;
+}
+
 /* ---- alternatives ---- */
 
 /* Certainly no value satisfies both: different types, or different constants. */
@@ -524,7 +600,7 @@ static struct expr *expand(struct schema *sc, const struct parts *todo_given, st
                    ? alt
                    : NULL;
     }
-    struct expr *x = leaf(sc, &done);
+    struct expr *x = leaf_alike(sc, &done);
     return x && build_push(sc->b, alt, x) ? alt : NULL;
 }
 
@@ -546,40 +622,19 @@ static struct known *find_known(struct schema *sc, const json_t **s, size_t n, u
     return NULL;
 }
 
-/* ---- scalars that are alike ---- */
-
-static bool is_annotation(const char *key) {
-    for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++)
-        if (strcmp(keywords[i].name, key) == 0) return keywords[i].support == ANNOTATION;
-    return false;
-}
-
-/* Appends what a schema says; false: it is no scalar's, or a large one. */
-static bool scalar_text(const json_t *s, struct buf *out) {
-    static const char *const plain[] = {"type",      "enum",      "const",      "pattern",
-                                        "format",    "minimum",   "maximum",    "exclusiveMinimum",
-                                        "minLength", "maxLength", "multipleOf", "exclusiveMaximum",
-                                        "nullable"};
-    json_t *o = schema_json(s);
-    if (!(schema_types(s) & ~(TYPE_OBJECT | TYPE_ARRAY)) || json_object_size(s) == 0) return false;
-    if (schema_types(s) & (TYPE_OBJECT | TYPE_ARRAY)) return false;
-    for (void *at = json_object_iter(o); at; at = json_object_iter_next(o, at)) {
-        const char *key = json_object_iter_key(at);
-        size_t i = 0, n = sizeof plain / sizeof *plain;
-        while (i < n && strcmp(plain[i], key) != 0) i++;
-        if (i == n && is_annotation(key)) continue;
-        if (i == n || !buf_printf(out, "%s:", key)) return false;
-        if (!json_write(out, json_object_iter_value(at)) || out->len > SCALAR_TEXT) return false;
+/* Those of an earlier schema of the builder, if it was written in the same style. */
+static bool take_shared(struct schema *sc) {
+    struct schema_shared *of = &sc->b->shared;
+    const struct schema_style *a = &of->style, *b = &sc->style;
+    bool same = of->used && a->syntax == b->syntax && a->free == b->free &&
+                a->sorted == b->sorted && !a->tags == !b->tags;
+    if (!same) {
+        json_decref(of->alike);
+        mem_free(of->x);
+        *of = (struct schema_shared){.used = true, .style = sc->style, .alike = json_object()};
     }
-    return buf_char(out, ';');
-}
-
-/* The text by which equal scalars are recognised; empty: by their place only. */
-static struct str scalar_key(struct schema *sc, const struct parts *p, struct buf *out) {
-    bool ok = p->n > 0 && buf_char(out, schema_is_raw(sc, p) ? 'r' : 'v');
-    for (size_t i = 0; i < p->n && ok; i++)
-        ok = json_is_object(p->p[i].s) && scalar_text(p->p[i].s, out);
-    return ok ? buf_view(out) : (struct str){0};
+    sc->shared = *of;
+    return sc->shared.alike != NULL;
 }
 
 /* ---- values ---- */
@@ -652,16 +707,7 @@ struct expr *schema_value(struct schema *sc, const struct parts *p) {
     uint32_t *slot;
     struct known *known = find_known(sc, key, n, &slot);
     if (known) return known->x;
-    struct buf text = {0};
-    struct str same = scalar_key(sc, p, &text);
-    const json_t *alike = same.len ? json_object_get(sc->alike, same.p) : NULL;
-    size_t at = sc->n_known, n_notes = sc->n_notes;
-    struct expr *x =
-        alike ? sc->known[json_integer_value(alike)].x : new_value(sc, p, key, n, slot);
-    if (same.len && !alike && x && sc->n_notes == n_notes) /* what has a note gets one each time */
-        json_object_set_new(sc->alike, same.p, json_integer((json_int_t)at));
-    buf_free(&text);
-    return x;
+    return new_value(sc, p, key, n, slot);
 }
 
 struct expr *build_schema(struct build *b, const struct schema_request *r, struct err *e) {
@@ -680,20 +726,19 @@ struct expr *build_schema(struct build *b, const struct schema_request *r, struc
     sc->root = r->root;
     sc->made = json_pack("[{ss}{s[sssss]}{ss}]", "type", "string", "type", "null", "boolean",
                          "number", "array", "object", "type", "object");
-    sc->alike = json_object();
     sc->only_string = json_array_get(sc->made, 0);
     sc->no_string = json_array_get(sc->made, 1);
     sc->any_object = json_array_get(sc->made, 2);
     struct parts p = {{{r->schema, r->path ? r->path : ""}}, 1};
     lang_set_work(b->work);
-    struct expr *x = sc->made && sc->alike ? schema_value(sc, &p) : NULL;
+    struct expr *x = take_shared(sc) && sc->made ? schema_value(sc, &p) : NULL;
     b->work = lang_work();
     lang_set_work(UINT64_MAX);
     if (!x && !found.code)
         err_set(&found, ERR_NOMEM, "no memory for the schema, or it is too large");
     if (!x && e) *e = found;
     json_decref(sc->made);
-    json_decref(sc->alike);
+    sc->b->shared = sc->shared;
     mem_free(sc->known);
     lang_free(sc->pattern_lang);
     mem_free(sc->checked);

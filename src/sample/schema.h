@@ -7,6 +7,7 @@
 #define HOLDFAST_SAMPLE_SCHEMA_H
 
 #include "sample/build.h"
+#include "sample/expr.h"
 #include "sample/lang.h"
 
 enum {
@@ -68,7 +69,7 @@ struct schema {
     size_t n_ranges;
     const json_t **checked; /* schemas whose keywords were looked at */
     size_t n_checked, cap_checked;
-    struct expr *any, *string, *string_tail, *number, *integer, *space, *raw;
+    struct schema_shared shared;
     bool failed;
 };
 

@@ -215,7 +215,7 @@ static bool build_pairs(struct schema *sc, struct object *o, bool tagged, bool *
 /* Names in tags and unquoted keys. */
 static struct lang *plain_names(struct lang *l) {
     struct build *b = build_new(NULL);
-    struct expr *x = b ? build_regex(b, STR("[A-Za-z0-9_.$-]{1,64}"), false, NULL) : NULL;
+    struct expr *x = b ? build_regex(b, STR("[A-Za-z0-9_.$-]+"), false, NULL) : NULL;
     struct lang *plain = x ? lang_from_expr(x, NULL) : NULL;
     struct lang *both = plain && l ? lang_combine(l, plain, LANG_AND) : NULL;
     build_free(b);

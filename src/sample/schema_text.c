@@ -29,16 +29,16 @@ static struct expr *digit(struct schema *sc, unsigned lo) {
 /* At most one newline with its indent: white space in which no model can lose itself. */
 struct expr *text_space(struct schema *sc) {
     if (!sc->style.free) return build_empty(sc->b);
-    if (!sc->space) {
+    if (!sc->shared.space) {
         struct build *b = sc->b;
         struct expr *indent = BUILD_ALT(b, build_repeat(b, lit(sc, " "), 0, INDENT),
                                         build_repeat(b, lit(sc, "\t"), 1, INDENT / 4));
         int rule = build_rule(b, "space", -1);
         build_define(b, rule,
                      build_opt(b, BUILD_ALT(b, lit(sc, " "), BUILD_SEQ(b, lit(sc, "\n"), indent))));
-        sc->space = build_call(b, rule);
+        sc->shared.space = build_call(b, rule);
     }
-    return sc->space;
+    return sc->shared.space;
 }
 
 struct expr *text_item_separator(struct schema *sc) {
@@ -78,14 +78,14 @@ static struct expr *json_char(struct schema *sc) {
 
 /* The rest of a JSON string from a point between the quotes on. */
 static struct expr *string_tail(struct schema *sc) {
-    if (!sc->string_tail) {
+    if (!sc->shared.string_tail) {
         struct build *b = sc->b;
         int rule = build_rule(b, "string", -1);
         build_define(b, rule,
                      BUILD_SEQ(b, build_repeat(b, json_char(sc), 0, BUILD_MANY), lit(sc, "\"")));
-        sc->string_tail = build_call(b, rule);
+        sc->shared.string_tail = build_call(b, rule);
     }
-    return sc->string_tail;
+    return sc->shared.string_tail;
 }
 
 /* A language between two equal quotes. */
@@ -136,24 +136,24 @@ struct expr *text_string_in(struct schema *sc, struct expr *x, bool raw) {
 }
 
 struct expr *text_string(struct schema *sc) {
-    if (!sc->string) {
+    if (!sc->shared.string) {
         int rule = build_rule(sc->b, "string", -1);
         struct expr *x = sc->style.syntax == VALUE_JSON
                              ? BUILD_SEQ(sc->b, lit(sc, "\""), string_tail(sc))
                              : text_string_of(sc, NULL, 0, -1);
         build_define(sc->b, rule, x);
-        sc->string = build_call(sc->b, rule);
+        sc->shared.string = build_call(sc->b, rule);
     }
-    return sc->string;
+    return sc->shared.string;
 }
 
 struct expr *text_raw(struct schema *sc) {
-    if (!sc->raw) {
+    if (!sc->shared.raw) {
         int rule = build_rule(sc->b, "text", -1);
         build_define(sc->b, rule, build_until(sc->b, &sc->style.tags->value_end, 1, true));
-        sc->raw = build_call(sc->b, rule);
+        sc->shared.raw = build_call(sc->b, rule);
     }
-    return sc->raw;
+    return sc->shared.raw;
 }
 
 struct expr *text_raw_of(struct schema *sc, struct lang *l) {
@@ -169,7 +169,7 @@ struct expr *text_raw_of(struct schema *sc, struct lang *l) {
 /* ---- numbers ---- */
 
 struct expr *text_number(struct schema *sc, bool integer) {
-    struct expr **known = integer ? &sc->integer : &sc->number;
+    struct expr **known = integer ? &sc->shared.integer : &sc->shared.number;
     if (*known) return *known;
     struct build *b = sc->b;
     struct expr *more = build_repeat(b, digit(sc, '0'), 0, INTEGER_DIGITS);
@@ -292,16 +292,16 @@ static struct expr *any_key(struct schema *sc) {
 }
 
 struct expr *text_any(struct schema *sc) {
-    if (sc->any) return sc->any;
+    if (sc->shared.any) return sc->shared.any;
     struct build *b = sc->b;
     int rule = build_rule(b, "value", -1);
-    sc->any = build_call(b, rule);
-    struct expr *pair = BUILD_SEQ(b, any_key(sc), text_key_separator(sc), sc->any);
-    struct expr *array = bracketed(sc, "[", sc->any, "]");
+    sc->shared.any = build_call(b, rule);
+    struct expr *pair = BUILD_SEQ(b, any_key(sc), text_key_separator(sc), sc->shared.any);
+    struct expr *array = bracketed(sc, "[", sc->shared.any, "]");
     struct expr *object = bracketed(sc, "{", pair, "}");
     build_define(b, rule,
                  BUILD_ALT(b, text_string(sc), text_number(sc, false), object, array,
                            text_value(sc, json_true()), text_value(sc, json_false()),
                            text_value(sc, json_null())));
-    return sc->any;
+    return sc->shared.any;
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/json.h"
 #include "base/mem.h"
@@ -123,18 +124,20 @@ static void test_bare(void **state) {
     assert_int_equal(check(&f, TURN_AUTO, false, text), 0);
 }
 
+static const struct turn_format tags = {
+    .syntax = TURN_TAGS,
+    .call_sep = {"\n", sizeof "\n" - 1},
+    .call_open = {"<tool_call>\n<function=", sizeof "<tool_call>\n<function=" - 1},
+    .name_args = {">\n", sizeof ">\n" - 1},
+    .call_close = {"\n</function>\n</tool_call>", sizeof "\n</function>\n</tool_call>" - 1},
+    .param_open = {"<parameter=", sizeof "<parameter=" - 1},
+    .key_close = {">\n", sizeof ">\n" - 1},
+    .value_close = {"\n</parameter>", sizeof "\n</parameter>" - 1},
+    .param_sep = {"\n", sizeof "\n" - 1},
+    .trigger = {"<tool_call>\n<function=", sizeof "<tool_call>\n<function=" - 1}};
+
 static void test_tags(void **state) {
     (void)state;
-    struct turn_format f = {.syntax = TURN_TAGS,
-                            .call_sep = STR("\n"),
-                            .call_open = STR("<tool_call>\n<function="),
-                            .name_args = STR(">\n"),
-                            .call_close = STR("\n</function>\n</tool_call>"),
-                            .param_open = STR("<parameter="),
-                            .key_close = STR(">\n"),
-                            .value_close = STR("\n</parameter>"),
-                            .param_sep = STR("\n"),
-                            .trigger = STR("<tool_call>\n<function=")};
 #define CALL(args) "<tool_call>\n<function=get_weather>\n" args "\n</function>\n</tool_call>"
     const char *const text[] = {
         CALL("<parameter=city>\nOslo \"x\"\n\nand </parameter>\n</parameter>"),
@@ -145,7 +148,7 @@ static void test_tags(void **state) {
         "!" CALL("<parameter=days>\n3\n</parameter>"),
         "<tool_call>\n<function=now>\n</function>\n</tool_call>",
         NULL};
-    assert_int_equal(check(&f, TURN_AUTO, false, text), 0);
+    assert_int_equal(check(&tags, TURN_AUTO, false, text), 0);
 }
 
 static void test_python(void **state) {
@@ -461,6 +464,64 @@ static void test_vocab_controls(void **state) {
     rig_close(&r);
 }
 
+/* Forty tools as agents and MCP servers bring them: a dozen parameters of every kind each. */
+static json_t *forty_tools(void) {
+    static const char *const kinds[] = {
+        "{\"type\":\"string\",\"description\":\"What to do, in a sentence or two.\"}",
+        "{\"type\":\"integer\",\"minimum\":1,\"maximum\":2000}",
+        "{\"type\":\"boolean\",\"default\":false}",
+        "{\"enum\":[\"low\",\"medium\",\"high\"]}",
+        "{\"type\":\"string\",\"format\":\"date-time\"}",
+        "{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"maxItems\":8}",
+        "{\"type\":[\"string\",\"null\"]}",
+        "{\"type\":\"number\",\"exclusiveMinimum\":0}",
+        "{\"type\":\"string\",\"pattern\":\"^[a-z0-9_-]{1,40}$\"}",
+        "{\"type\":\"object\",\"properties\":{\"key\":{\"type\":\"string\"},\"value\":{}},"
+        "\"required\":["
+        "\"key\"]}",
+        "{\"anyOf\":[{\"type\":\"string\",\"maxLength\":200},{\"type\":\"integer\"}]}"};
+    enum { N_KINDS = sizeof kinds / sizeof *kinds };
+    json_t *tools = json_array();
+    for (int i = 0; i < 40; i++) {
+        json_t *properties = json_object(), *required = json_array();
+        for (int k = 0; k < 12; k++) {
+            char name[40];
+            snprintf(name, sizeof name, "%s_%d", k % 2 ? "option" : "target", (i + k) % 17);
+            json_object_set_new(properties, name, json_loads(kinds[(i + k) % N_KINDS], 0, NULL));
+            if (k % 3 == 0) json_array_append_new(required, json_string(name));
+        }
+        json_array_append_new(tools,
+                              json_pack("{s:o,s:{s:s,s:o,s:o,s:b}}", "name",
+                                        json_sprintf("server__tool_%d", i), "parameters", "type",
+                                        "object", "properties", properties, "required", required,
+                                        "additionalProperties", i % 2));
+    }
+    return tools;
+}
+
+static void test_forty_tools(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        const struct turn_format *f;
+    } formats[] = {{"JSON", &hermes}, {"tags", &tags}};
+    json_t *tools = forty_tools();
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        double best = 1e9;
+        for (int k = 0; k < 5; k++) {
+            clock_t start = clock(); /* of the processor: the machine may be busy */
+            struct grammar *g = build(formats[i].f, TURN_AUTO, false, tools);
+            double ms = (double)(clock() - start) * 1e3 / CLOCKS_PER_SEC;
+            assert_non_null(g);
+            grammar_free(g);
+            if (ms < best) best = ms;
+        }
+        print_message("40 tools with 12 parameters, %s: %.1f ms\n", formats[i].name, best);
+        if (!getenv("TEST_SANITIZED")) assert_true(best < 60); /* 20 on a quiet machine */
+    }
+    json_decref(tools);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json),           cmocka_unit_test(test_bare),
@@ -468,7 +529,7 @@ int main(void) {
         cmocka_unit_test(test_gemma),          cmocka_unit_test(test_framed),
         cmocka_unit_test(test_answer),         cmocka_unit_test(test_templates),
         cmocka_unit_test(test_vocab_text),     cmocka_unit_test(test_forced_tokens),
-        cmocka_unit_test(test_vocab_controls),
+        cmocka_unit_test(test_vocab_controls), cmocka_unit_test(test_forty_tools),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
