@@ -306,6 +306,20 @@ bool cmd_read(const char *path, size_t max, struct buf *out, struct err *e) {
     return ok;
 }
 
+bool cmd_check_tools(const json_t *tools, const char *path, struct err *e) {
+    if (!json_is_array(tools))
+        return err_set(e, ERR_ARG,
+                       "%s: expected a JSON array of tools, "
+                       "[{\"type\": \"function\", \"function\": {\"name\": ...}}]",
+                       path);
+    for (size_t i = 0; i < json_array_size(tools); i++) {
+        const json_t *t = json_array_get(tools, i), *f = json_object_get(t, "function");
+        if (json_get_str(f ? f : t, "name").len == 0)
+            return err_set(e, ERR_ARG, "%s: tools[%zu] has no function name", path, i);
+    }
+    return true;
+}
+
 void cmd_progress(const char *what, double done, double total) {
     static int is_terminal = -1;
     if (is_terminal < 0) is_terminal = isatty(STDERR_FILENO);

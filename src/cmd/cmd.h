@@ -3,6 +3,7 @@
 #ifndef HOLDFAST_CMD_CMD_H
 #define HOLDFAST_CMD_CMD_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -68,6 +69,8 @@ void cmd_cache_dir(char *path, size_t size);
 /* Reads a whole file, or stdin for "-", at most max bytes; the caller frees with buf_free. */
 struct buf;
 bool cmd_read(const char *path, size_t max, struct buf *out, struct err *e);
+/* An array whose elements name a function each; path is for the message. */
+bool cmd_check_tools(const json_t *tools, const char *path, struct err *e);
 
 /* One line on stderr that overwrites itself; silent when stderr is no terminal. */
 void cmd_progress(const char *what, double done, double total);

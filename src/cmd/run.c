@@ -2,6 +2,7 @@
  * conversation's loop is in run_chat.c; this file has the options and the streaming of an answer.
  * Answers go to stdout, everything else (status, notes) to stderr. */
 #include "cmd/run.h"
+#include "base/json.h"
 #include "base/limits.h"
 #include "base/mem.h"
 
@@ -162,6 +163,24 @@ bool run_stream(struct run *r, struct hold_request *q, struct run_answer *a, str
     }
 }
 
+/* What is no JSON is said with its file's name, before a model is loaded. */
+static bool check_json(const struct run_flags *f, const struct run *r, struct err *e) {
+    const char *path = f->schema;
+    json_t *v = path ? json_parse(buf_view(&r->grammar), LIMIT_SCHEMA_BYTES, e) : NULL;
+    bool ok = v || !path;
+    json_decref(v);
+    if (ok && (path = f->tools)) {
+        v = json_parse(buf_view(&r->tools), LIMIT_JSON_BYTES, e);
+        if (v && !cmd_check_tools(v, path, e)) {
+            json_decref(v);
+            return false;
+        }
+        ok = v != NULL;
+        json_decref(v);
+    }
+    return ok || err_prefix(e, "%s", path);
+}
+
 /* Reads the files that options name; everything lives as long as r. */
 static bool load_inputs(struct run *r, struct hold_error *e) {
     struct run_flags *f = &r->flags;
@@ -169,9 +188,12 @@ static bool load_inputs(struct run *r, struct hold_error *e) {
         const char *path;
         struct buf *to;
     } all[] = {{f->schema, &r->grammar}, {f->grammar, &r->grammar}, {f->tools, &r->tools}};
-    struct err bad;
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        if (!all[i].path || cmd_read(all[i].path, LIMIT_JSON_BYTES, all[i].to, &bad)) continue;
+    struct err bad = {0};
+    bool ok = !f->schema || !f->grammar ||
+              err_set(&bad, ERR_ARG, "give one of --json-schema and --grammar, not both");
+    for (size_t i = 0; i < sizeof all / sizeof *all && ok; i++)
+        ok = !all[i].path || cmd_read(all[i].path, LIMIT_JSON_BYTES, all[i].to, &bad);
+    if (!ok || !check_json(f, r, &bad)) {
         *e = (struct hold_error){.code = HOLD_ERR_IO};
         memcpy(e->msg, bad.msg, sizeof e->msg);
         return false;

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 struct options {
-    const char *messages, *tools, *kwargs, *context, *now, *bos, *eos;
+    const char *model, *messages, *tools, *kwargs, *context, *now, *bos, *eos;
     bool no_prompt, continue_last, mark, spans;
     const char *thinking;
     bool parse, events, markup;
@@ -27,6 +27,7 @@ struct options {
 
 #define FIELD(f) offsetof(struct options, f)
 static const struct opt opts[] = {
+    {"-m, --model", "MODEL", OPT_STR, FIELD(model), "the same as the first argument"},
     {"--messages", "FILE", OPT_STR, FIELD(messages),
      "the conversation: a JSON array of messages, or an object with messages and tools"},
     {"--tools", "FILE", OPT_STR, FIELD(tools), "JSON array of tools"},
@@ -110,8 +111,10 @@ static bool read_time(const char *text, struct tm *tm, struct err *e) {
 static json_t *read_json(const char *path, struct err *e) {
     struct buf b = {0};
     json_t *v = NULL;
-    if (cmd_read(path, LIMIT_JSON_BYTES, &b, e)) v = json_parse(buf_view(&b), LIMIT_JSON_BYTES, e);
-    if (!v) err_prefix(e, "%s", path);
+    if (cmd_read(path, LIMIT_JSON_BYTES, &b, e)) {
+        v = json_parse(buf_view(&b), LIMIT_JSON_BYTES, e);
+        if (!v) err_prefix(e, "%s", path);
+    }
     buf_free(&b);
     return v;
 }
@@ -247,6 +250,12 @@ static bool show(const struct subject *s, const struct options *o, const struct 
 
 static struct chat *open_chat(const struct subject *s, const struct options *o, struct err *e) {
     if (s->gguf) return chat_open_model(s->gguf, s->vocab, (struct str){0}, e);
+    struct jinja *t = jinja_parse(buf_view(&s->text), e); /* whoever writes one wants the error */
+    if (!t) {
+        err_prefix(e, "%s", o->model);
+        return NULL;
+    }
+    jinja_free(t);
     struct chat_source source = {
         .template = buf_view(&s->text), .bos = str_of(o->bos), .eos = str_of(o->eos)};
     return chat_open(&source, e);
@@ -275,6 +284,9 @@ static bool read_request(const struct options *o, const struct tm *now, struct f
     if (o->kwargs && !(f->kwargs = json_parse(str_of(o->kwargs), LIMIT_JSON_BYTES, e)))
         return err_prefix(e, "--kwargs");
     bool on = o->thinking && strcmp(o->thinking, "on") == 0;
+    if (o->thinking && !on && strcmp(o->thinking, "off") != 0)
+        return err_set(e, ERR_ARG, "--thinking is on or off, not '%s'", o->thinking);
+    if (o->tools && !cmd_check_tools(inside(f->tools, "tools"), o->tools, e)) return false;
     *q = (struct chat_request){.messages = inside(f->messages, "messages"),
                                .tools = f->tools ? inside(f->tools, "tools")
                                                  : json_object_get(f->messages, "tools"),
@@ -343,8 +355,9 @@ static int run(int argc, char **argv) {
     const char *words[1] = {NULL};
     int n, code;
     if (!cmd_parse(&verb_template, argc, argv, &o, words, 1, &n, &code)) return code;
-    bool ok = n == 1 || err_set(&e, ERR_ARG, "give a template file or a model");
-    ok = ok && open_subject(&s, words[0], &e) && (!o.now || read_time(o.now, &now, &e));
+    if (!o.model && n == 1) o.model = words[0];
+    bool ok = o.model || err_set(&e, ERR_ARG, "give a template file or a model");
+    ok = ok && open_subject(&s, o.model, &e) && (!o.now || read_time(o.now, &now, &e));
     const struct tm *clock = o.now ? &now : NULL;
     bool (*what)(const struct subject *, const struct options *, const struct tm *, struct err *) =
         o.parse || o.markup ? parse

@@ -35,6 +35,20 @@ check spans '{"origin":"content","message":0,"special":false,"text":"hi"}' \
 "$bin" template "$tmp/bad.jinja" --messages "$tmp/c.json" >"$tmp/out" 2>"$tmp/err"
 check 'built-in format' '<|im_start|>user' "$(head -n 1 "$tmp/out")"
 check 'and its note' 1 "$(grep -c "built-in format 'chatml' is used" "$tmp/err")"
+says() { # words of the message, arguments
+    local want=$1
+    shift
+    check "holdfast $*" "1 1" "$("$bin" "$@" </dev/null 2>&1 >/dev/null | grep -c -- "$want") 1"
+}
+printf '{{ 1 + }}' >"$tmp/broken.jinja"
+printf '{"a": 1}' >"$tmp/object.json"
+printf '[{"type": "function"}]' >"$tmp/nameless.json"
+says 'broken.jinja: line 1 column 8' template "$tmp/broken.jinja" --messages "$tmp/c.json"
+says 'object.json: expected a JSON array of tools' template "$tmp/t.jinja" --messages "$tmp/c.json" --tools "$tmp/object.json"
+says 'nameless.json: tools\[0\] has no function name' run -m none --tools "$tmp/nameless.json" hi
+says 'broken.jinja: JSON line 1' run -m none --json-schema "$tmp/broken.jinja" hi
+says 'not both' run -m none --json-schema "$tmp/object.json" --grammar "$tmp/object.json" hi
+says 'on or off' template "$tmp/t.jinja" --messages "$tmp/c.json" --thinking maybe
 "$bin" template "$tmp/t.jinja" --messages "$tmp/none.json" 2>/dev/null
 check 'missing file' 1 $?
 exit $((fails > 0))
