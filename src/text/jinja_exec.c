@@ -2,6 +2,7 @@
  * string under construction; macros and set blocks put their own there while they run. */
 #include "text/jinja_eval.h"
 #include "base/limits.h"
+#include "base/str.h"
 
 #include <string.h>
 
@@ -381,6 +382,16 @@ static bool keep_literals(struct jinja *t, const struct jtokens *tokens) {
     return t->literal != NULL;
 }
 
+static bool check_utf8(const struct jinja *t, struct err *e) {
+    uint32_t cp;
+    for (size_t i = 0, n; i < t->source.len; i += n) {
+        n = utf8_decode(t->source.p + i, t->source.len - i, &cp);
+        if (n == 1 && cp == 0xFFFD)
+            return jinja_error_at(t, e, ERR_FORMAT, i, "the template is not valid UTF-8");
+    }
+    return true;
+}
+
 struct jinja *jinja_parse(struct str source, struct err *e) {
     if (source.len > LIMIT_TEMPLATE_BYTES) {
         err_set(e, ERR_LIMIT, "the template has %zu bytes, the limit is %d", source.len,
@@ -393,7 +404,7 @@ struct jinja *jinja_parse(struct str source, struct err *e) {
     if (!ok || !normalise(t, source)) {
         ok = err_nomem(e, "a template", source.len);
     } else {
-        ok = jinja_lex(t, &tokens, e) && jinja_parse_tokens(t, &tokens, e);
+        ok = check_utf8(t, e) && jinja_lex(t, &tokens, e) && jinja_parse_tokens(t, &tokens, e);
         if (ok && !keep_literals(t, &tokens)) ok = err_nomem(e, "a template", source.len);
     }
     mem_free(tokens.tok);

@@ -379,6 +379,8 @@ static void test_error_position(void **state) {
     struct jinja_output out = {0};
     assert_null(jinja_parse(STR("ab\n  é{{ 1 + }}"), &e));
     assert_non_null(strstr(e.msg, "line 2 column 11"));
+    assert_null(jinja_parse(STR("ab\ncd\xC3{{ 1 }}"), &e));
+    assert_non_null(strstr(e.msg, "line 2 column 3: the template is not valid UTF-8"));
     struct jinja *t = parse("x\n{% if true %}\n  {{ a.b.c }}{% endif %}");
     assert_false(jinja_render(t, &(struct jinja_input){0}, &out, &e));
     assert_int_equal(out.line, 3);
