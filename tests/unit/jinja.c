@@ -330,9 +330,8 @@ static void test_hostile(void **state) {
         assert_true(ok || strlen(e.msg) > 10);
         jinja_output_free(&out);
         jinja_free(t);
-#ifndef __SANITIZE_ADDRESS__
-        if (ms > 500) fail_msg("%s took %.0f ms", sources[i], ms); /* 60 on a quiet machine */
-#endif
+        if (ms > 500 && !getenv("TEST_SANITIZED"))
+            fail_msg("%s took %.0f ms", sources[i], ms); /* 60 on a quiet machine */
     }
 }
 
@@ -520,9 +519,7 @@ static void test_speed(void **state) {
         if (ms < best) best = ms;
     }
     print_message("30 messages and 12 tools, %zu bytes: %.3f ms\n", out.text.len, best);
-#ifndef __SANITIZE_ADDRESS__
-    assert_true(best < 1);
-#endif
+    if (!getenv("TEST_SANITIZED")) assert_true(best < 1);
     jinja_output_free(&out);
     jinja_free(t);
     json_decref(vars);
