@@ -45,27 +45,37 @@ def recomputed(usage):
     return usage["prompt_tokens"] - usage["prompt_tokens_details"]["cached_tokens"]
 
 
-def check_kill_in_mid_answer():
+def kill_in_mid_answer(path, questions, least, more=()):
+    """The server dies in the middle of the answer to the last question; another one goes on."""
     shutil.rmtree(CACHE, ignore_errors=True)
-    questions = conversation(5)
-    with Server(model=model()) as s:
-        history, _ = talk(s, questions[:4])
-        body = long_chat(n=2000, messages=history + [{"role": "user", "content": questions[4]}])
+    with Server(*more, model=path) as s:
+        history, _ = talk(s, questions[:-1])
+        body = long_chat(n=2000, messages=history + [{"role": "user", "content": questions[-1]}])
         stream = s.stream("/v1/chat/completions", body)
         lines = [stream.line() for _ in range(60)]
         assert len([l for l in lines if l.startswith("data:")]) > 40, lines
         s.stop(signal.SIGKILL)
         stream.close()
         # the file was being written a moment ago: nothing waits for a close
-        with Server(model=model()) as again:
-            after, usage = talk(again, [questions[4]], history)
-        assert usage["prompt_tokens"] > 700, usage
+        with Server(*more, model=path) as again:
+            after, usage = talk(again, questions[-1:], history)
+        assert usage["prompt_tokens"] > least, usage
         assert recomputed(usage) <= 2 * PAGE, usage
         print("recomputed", recomputed(usage), "of", usage["prompt_tokens"])
-    with Server("--no-disk-cache", model=model()) as fresh:
-        plain, usage = talk(fresh, [questions[4]], history)
+    with Server("--no-disk-cache", *more, model=path) as fresh:
+        plain, usage = talk(fresh, questions[-1:], history)
         assert usage["prompt_tokens_details"]["cached_tokens"] == 0, usage
     assert plain == after, (plain[-1], after[-1])
+
+
+def check_kill_in_mid_answer():
+    kill_in_mid_answer(model(), conversation(5), 700)
+
+
+def check_kill_at_8k():
+    """With a small model, so that 8K tokens take a second or two."""
+    questions = [WORDS * 28 + q for q in conversation(4)]
+    kill_in_mid_answer(TINY, questions, 8000, ("-c", 16384))
 
 
 def check_damage():
@@ -130,4 +140,4 @@ def check_verbs():
     assert {l["path"] for l in listed} == {str(f) for f in odd.glob("kv-*.seg")} and all(l["bytes"] and l["pages"] for l in listed), listed
 
 
-run([check_kill_in_mid_answer, check_damage, check_disk_full, check_verbs])
+run([check_kill_in_mid_answer, check_kill_at_8k, check_damage, check_disk_full, check_verbs])
