@@ -74,7 +74,7 @@ struct hold_model_options {
     const char *path;
     const char *alias;           /* its name; NULL: the file's name without .gguf */
     int n_ctx;                   /* most positions of one sequence; 0 = trained */
-    const char *k_type, *v_type; /* f32, f16, q8_0, q4_0 */
+    const char *k_type, *v_type; /* f32, f16, q8_0, q4_0; auto: q8_0, or f16 for biased K */
     bool flash_attn;             /* accepted for llama.cpp's users; attention is always fused */
     const char *load;            /* "mmap", or "copy": read into memory of our own */
     int n_batch;                 /* accepted; prompt tokens taken up between two looks for cancel */

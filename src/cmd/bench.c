@@ -36,8 +36,8 @@ static const struct opt options[] = {
     {"-t, --threads", "N,...", OPT_STR, FIELD(threads), "threads (0: one per physical core)"},
     {"-b, --batch-size", "N", OPT_INT, FIELD(n_batch), "accepted; a forward takes -ub rows"},
     {"-ub, --ubatch-size", "N,...", OPT_STR, FIELD(n_ubatch), "most rows in one forward (512)"},
-    {"-ctk, --cache-type-k", "TYPE,...", OPT_STR, FIELD(k_type), "K cache types (q8_0)"},
-    {"-ctv, --cache-type-v", "TYPE,...", OPT_STR, FIELD(v_type), "V cache types (q8_0)"},
+    {"-ctk, --cache-type-k", "TYPE,...", OPT_STR, FIELD(k_type), "K cache types (auto)"},
+    {"-ctv, --cache-type-v", "TYPE,...", OPT_STR, FIELD(v_type), "V cache types (auto)"},
     {"-fa, --flash-attn", "on|off", OPT_ON_OFF, FIELD(flash), "accepted: always fused"},
     {"--load", "mmap|copy", OPT_STR, FIELD(load), "how the weights are held"},
     {"-r, --repetitions", "N", OPT_INT, FIELD(reps), "runs per test (5)"},
@@ -309,8 +309,8 @@ static bool run_setup(struct bench *b, const struct setup *s, struct hold_error 
 static bool run_all(struct bench *b, struct hold_error *he, struct err *e) {
     struct list models, ks, vs, ts, ubs;
     int threads[LIST_MAX], ub[LIST_MAX];
-    if (!plan(b, e) || !split(b->f.model, "", &models, e) || !split(b->f.k_type, "q8_0", &ks, e) ||
-        !split(b->f.v_type, "q8_0", &vs, e) || !split(b->f.threads, "0", &ts, e) ||
+    if (!plan(b, e) || !split(b->f.model, "", &models, e) || !split(b->f.k_type, "auto", &ks, e) ||
+        !split(b->f.v_type, "auto", &vs, e) || !split(b->f.threads, "0", &ts, e) ||
         !split(b->f.n_ubatch, "512", &ubs, e) || !numbers(&ts, threads, e) || !numbers(&ubs, ub, e))
         return false;
     int n = models.n * ks.n * vs.n * ts.n * ubs.n;

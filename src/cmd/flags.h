@@ -35,9 +35,9 @@ struct sample_flags {
         {"-fa, --flash-attn", "on|off", OPT_ON_OFF, offsetof(T, f.flash),                          \
          "accepted for llama.cpp's users: attention is always fused"},                             \
         {"-ctk, --cache-type-k", "TYPE", OPT_STR, offsetof(T, f.k_type),                           \
-         "K cache: f32, f16, q8_0, q4_0 (q8_0)"},                                                  \
+         "K cache: f32, f16, q8_0, q4_0 (auto: q8_0; f16 where K has a bias)"},                    \
         {"-ctv, --cache-type-v", "TYPE", OPT_STR, offsetof(T, f.v_type),                           \
-         "V cache: f32, f16, q8_0, q4_0 (q8_0)"},                                                  \
+         "V cache: f32, f16, q8_0, q4_0 (auto: q8_0)"},                                            \
         {"--load", "mmap|copy", OPT_STR, offsetof(T, f.load),                                      \
          "map the weights, or copy them into 2 MiB pages"},                                        \
         {"--no-mmap", NULL, OPT_FLAG, offsetof(T, f.no_mmap), "the same as --load copy"},          \

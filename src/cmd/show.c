@@ -27,16 +27,16 @@ enum {
 struct options {
     bool all, tensors, json;
     int64_t n_ctx;
-    const char *k_type, *v_type;
+    const char *kv_type[2]; /* K, V */
 };
 
 static const struct opt opts[] = {
     {"-c, --ctx-size", "N", OPT_INT, offsetof(struct options, n_ctx),
      "memory for a context of N tokens (default: a few sizes)"},
-    {"-ctk, --cache-type-k", "TYPE", OPT_STR, offsetof(struct options, k_type),
-     "type of the K cache: f32, f16, q8_0 or q4_0 (default q8_0)"},
-    {"-ctv, --cache-type-v", "TYPE", OPT_STR, offsetof(struct options, v_type),
-     "type of the V cache"},
+    {"-ctk, --cache-type-k", "TYPE", OPT_STR, offsetof(struct options, kv_type[0]),
+     "K cache: f32, f16, q8_0, q4_0 (auto: q8_0; f16 where K has a bias)"},
+    {"-ctv, --cache-type-v", "TYPE", OPT_STR, offsetof(struct options, kv_type[1]),
+     "V cache: f32, f16, q8_0, q4_0 (auto: q8_0)"},
     {"--tensors", NULL, OPT_FLAG, offsetof(struct options, tensors), "list every tensor"},
     {"--all", NULL, OPT_FLAG, offsetof(struct options, all),
      "long strings and arrays in full, and every tensor"},
@@ -257,8 +257,7 @@ static int context_sizes(const struct gguf *g, const struct options *o, int64_t 
     return n;
 }
 
-static bool add_memory(struct buf *b, const struct gguf *g, const struct options *o,
-                       struct err *e) {
+static void add_memory(struct buf *b, const struct gguf *g, const struct options *o) {
     struct total by[QUANT_TYPES], all;
     char n[32], m[32];
     int64_t sizes[4];
@@ -268,17 +267,16 @@ static bool add_memory(struct buf *b, const struct gguf *g, const struct options
     for (int i = 0; i < count; i++) {
         uint64_t kv;
         struct err why = {0};
-        if (!describe_kv_bytes(g, sizes[i], o->k_type, o->v_type, &kv, &why)) {
-            if (why.code == ERR_ARG) return *e = why, false;
+        if (!describe_kv_bytes(g, sizes[i], o->kv_type[0], o->kv_type[1], &kv, &why)) {
             buf_printf(b, "  context       unknown: %s\n", why.msg);
             break;
         }
         if (i == 0)
-            buf_printf(b, "  context       K %s, V %s    with weights\n", o->k_type, o->v_type);
+            buf_printf(b, "  context       K %s, V %s    with weights\n", o->kv_type[0],
+                       o->kv_type[1]);
         buf_printf(b, "  %10" PRId64 "  %12s    %12s\n", sizes[i], human_bytes(kv, n),
                    human_bytes(kv + all.bytes, m));
     }
-    return true;
 }
 
 static void add_types(struct buf *b, const struct gguf *g) {
@@ -415,12 +413,12 @@ static json_t *json_memory(const struct gguf *g, const struct options *o, uint64
     int count = context_sizes(g, o, sizes);
     for (int i = 0; i < count; i++) {
         uint64_t kv;
-        if (describe_kv_bytes(g, sizes[i], o->k_type, o->v_type, &kv, NULL))
+        if (describe_kv_bytes(g, sizes[i], o->kv_type[0], o->kv_type[1], &kv, NULL))
             json_array_append_new(list, json_pack("{s:I, s:I}", "n_ctx", (json_int_t)sizes[i],
                                                   "kv_bytes", (json_int_t)kv));
     }
     return json_pack("{s:I, s:s, s:s, s:o}", "weight_bytes", (json_int_t)weights, "type_k",
-                     o->k_type, "type_v", o->v_type, "contexts", list);
+                     o->kv_type[0], "type_v", o->kv_type[1], "contexts", list);
 }
 
 static bool add_json(struct buf *b, const struct gguf *g, const struct options *o) {
@@ -446,7 +444,7 @@ static bool add_json(struct buf *b, const struct gguf *g, const struct options *
 /* --- the verb --- */
 
 static int run(int argc, char **argv) {
-    struct options o = {.k_type = "q8_0", .v_type = "q8_0"};
+    struct options o = {.kv_type = {"auto", "auto"}};
     const char *words[1];
     char path[4096];
     int n_words, code;
@@ -456,12 +454,12 @@ static int run(int argc, char **argv) {
     struct gguf *g = NULL;
     bool ok = cmd_model_path(n_words ? words[0] : NULL, path, sizeof path, &e);
     if (ok && o.n_ctx < 0) ok = err_set(&e, ERR_ARG, "-c %" PRId64 " makes no sense", o.n_ctx);
-    if (ok) ok = (g = gguf_open(path, &e)) != NULL;
+    if (ok) ok = (g = gguf_open(path, &e)) != NULL && describe_kv_types(g, o.kv_type, &e);
     if (ok && o.json) {
         ok = add_json(&b, g, &o) || err_nomem(&e, "JSON", b.len);
     } else if (ok) {
         add_summary(&b, g);
-        ok = add_memory(&b, g, &o, &e);
+        add_memory(&b, g, &o);
         add_types(&b, g);
         add_metadata(&b, g, o.all ? ALL_WIDTH : terminal_width());
         if (o.tensors || o.all) add_tensors(&b, g);

@@ -17,8 +17,8 @@ enum {
 
 void hold_model_options_init(struct hold_model_options *o, size_t size) {
     struct hold_model_options d = {.size = size,
-                                   .k_type = "q8_0",
-                                   .v_type = "q8_0",
+                                   .k_type = "auto",
+                                   .v_type = "auto",
                                    .flash_attn = true,
                                    .load = "mmap",
                                    .n_batch = 2048,
@@ -26,15 +26,6 @@ void hold_model_options_init(struct hold_model_options *o, size_t size) {
                                    .n_parallel = N_PARALLEL_DEFAULT};
     memset(o, 0, size);
     memcpy(o, &d, size < sizeof d ? size : sizeof d);
-}
-
-static bool kv_type(const char *name, enum kv_type *out, struct err *e) {
-    int t = kv_type_by_name(name);
-    if (t < 0)
-        return err_set(e, ERR_ARG, "there is no K/V type '%s'; expected f32, f16, q8_0 or q4_0",
-                       name);
-    *out = (enum kv_type)t;
-    return true;
 }
 
 /* ---- on the engine thread ----------------------------------------------------------------- */
@@ -187,11 +178,19 @@ static bool read_options(struct hold_model *m, const struct hold_model_options *
                                   .load_copy = copy,
                                   .progress = o->progress,
                                   .progress_ctx = o->progress_ctx};
-    if (!kv_type(o->k_type, &out->k_type, e) || !kv_type(o->v_type, &out->v_type, e)) return false;
     i->n_ubatch = o->n_ubatch;
     i->n_parallel = o->n_parallel < o->n_ubatch ? o->n_parallel : o->n_ubatch;
-    i->k_type = kv_type_name(out->k_type);
-    i->v_type = kv_type_name(out->v_type);
+    return true;
+}
+
+static bool read_kv_types(struct hold_model *m, const struct hold_model_options *o,
+                          struct model_options *out, struct err *e) {
+    const char *type[2] = {o->k_type, o->v_type};
+    if (!describe_kv_types(m->gguf, type, e)) return false;
+    out->k_type = (enum kv_type)kv_type_by_name(type[0]);
+    out->v_type = (enum kv_type)kv_type_by_name(type[1]);
+    m->info.k_type = kv_type_name(out->k_type);
+    m->info.v_type = kv_type_name(out->v_type);
     return true;
 }
 
@@ -214,7 +213,7 @@ static bool open_model(struct hold_model *m, const struct hold_model_options *o,
                              : base_name(&m->arena, o->path);
     if (!m->info.path || !m->info.alias) return err_nomem(e, "the model's name", 0);
     m->gguf = gguf_open(o->path, e);
-    if (!m->gguf) return false;
+    if (!m->gguf || !read_kv_types(m, o, &l.o, e)) return false;
     m->info.file_bytes = gguf_file_bytes(m->gguf);
     m->vocab = vocab_open(m->gguf, e);
     if (!m->vocab ||

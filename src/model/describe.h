@@ -12,6 +12,11 @@
 struct gguf;
 struct gguf_writer;
 
+/* The names of the K and the V cache type, as for -ctk: "auto" becomes q8_0, but f16 for keys that
+ * have a bias, whose few large values leave 8 bits too coarse for the others (SPEED.md). false
+ * when a name is unknown. */
+bool describe_kv_types(const struct gguf *g, const char *type[2], struct err *e);
+
 /* Bytes of K/V (both) that n_ctx positions take, per the file's metadata; window layers are capped.
  * k_type, v_type: names as for -ctk. false when the architecture is not known. */
 bool describe_kv_bytes(const struct gguf *g, int64_t n_ctx, const char *k_type, const char *v_type,

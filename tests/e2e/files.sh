@@ -12,6 +12,7 @@ has() { grep -q -- "$2" "$1" || { cat "$1"; fail "$1 lacks: $2"; }; }
 "$h" show "$dir/a.gguf" --tensors >"$dir/show" || fail show
 has "$dir/show" 'llama, 2 layers, 576 wide, 9 heads (3 KV) of 64'
 has "$dir/show" '49152 tokens'
+has "$dir/show" 'K q8_0, V q8_0'
 has "$dir/show" 'blk.1.ffn_down.weight *q6_k *1536 x 576'
 has "$dir/show" 'token_embd.weight *q8_0'
 "$h" show --json "$dir/a.gguf" | python3 -c '
@@ -37,6 +38,9 @@ refuses() { # expected words, then the command
 }
 refuses "did you mean 'llama3.2-1b'" synth llama3-1b -o "$dir/x.gguf"
 refuses "did you mean 'q4_k_m'" synth llama3.2-1b --type q4_km -o "$dir/x.gguf"
+"$h" show tests/vectors/models/qwen2.gguf >"$dir/biased" || fail "show qwen2"
+has "$dir/biased" 'K f16, V q8_0'
+refuses "there is no K/V type 'q7'" show -ctk q7 "$dir/a.gguf"
 refuses "is there already" synth smollm2-135m -o "$dir/a.gguf"
 refuses "-o FILE" synth smollm2-135m
 refuses "cannot create" synth smollm2-135m --layers 1 -o "$dir/no/x.gguf"
@@ -45,7 +49,7 @@ refuses "is the download complete" show "$dir/cut.gguf"
 refuses "there is no file" show "$dir/nothing"
 refuses "no regular file\|not a regular file" show "$dir"
 refuses "no GGUF file" show "$0"
-refuses "there is no KV cache type" show -ctk q9 "$dir/a.gguf"
+refuses "there is no K/V type" show -ctk q9 "$dir/a.gguf"
 
 # a disk that fills up: file size limit, with the signal ignored so that write() fails
 (trap '' XFSZ; ulimit -f 2000; exec "$h" synth smollm2-135m --layers 2 -o "$dir/full.gguf") >/dev/null 2>"$dir/err"

@@ -547,6 +547,7 @@ static void test_bad_options(void **state) {
     o.k_type = "q9";
     assert_null(hold_model_load(eng, &o, &e));
     assert_int_equal(e.code, HOLD_ERR_ARG);
+    assert_non_null(strstr(e.msg, "there is no K/V type 'q9'"));
     hold_engine_close(eng);
     struct hold_engine_options eo;
     hold_engine_options_init(&eo, sizeof eo);
