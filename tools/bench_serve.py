@@ -165,7 +165,8 @@ def gaps(args):
 
 # ---- concurrent streams ----------------------------------------------------------------------
 def measure_streams(args, server, name):
-    prompts = [words(max(args.depth, 8), 10 + i) for i in range(4)]
+    draw = random.Random(10)
+    prompts = [[draw.randrange(300, 3000) for _ in range(max(args.depth, 8))] for _ in range(4)]  # token ids
     for p in prompts:
         Reader(server, p, 1).join()  # into the cache
     one, four = [], []
