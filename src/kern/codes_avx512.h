@@ -17,13 +17,10 @@ FORCE_INLINE codes64 codes_add(codes64 a, int n) {
 }
 /* The first 32 bytes shifted right by a, the others by b bits (both left where negative). */
 FORCE_INLINE codes64 codes_shift(__m512i v, int a, int b, int mask) {
-    if (a == b && a)
-        v = a < 0 ? _mm512_slli_epi16(v, (unsigned)-a) : _mm512_srli_epi16(v, (unsigned)a);
-    if (a != b) {
-        __m512i n = _mm512_inserti64x4(_mm512_set1_epi16((short)(a + b < 0 ? -a : a)),
-                                       _mm256_set1_epi16((short)(a + b < 0 ? -b : b)), 1);
-        v = a + b < 0 ? _mm512_sllv_epi16(v, n) : _mm512_srlv_epi16(v, n);
-    }
+    bool left = a + b < 0;
+    __m512i n = _mm512_inserti64x4(_mm512_set1_epi16((short)(left ? -a : a)),
+                                   _mm256_set1_epi16((short)(left ? -b : b)), 1);
+    if (a || b) v = left ? _mm512_sllv_epi16(v, n) : _mm512_srlv_epi16(v, n);
     return _mm512_and_si512(v, _mm512_set1_epi8((char)mask));
 }
 /* Bits of the same 32 bytes, twice. */
