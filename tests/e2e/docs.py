@@ -16,7 +16,8 @@ FLAGS = [(v["name"], n) for v in VERBS for o in v["options"] for n in o["names"]
 
 
 def shell(*words, **more):
-    r = subprocess.run([*map(str, words)], capture_output=True, text=True, timeout=60, env=dict(os.environ, HOLDFAST_MODELS=str(MODELS)), **more)
+    env = dict(os.environ, HOLDFAST_MODELS=str(MODELS), MAKEFLAGS="")  # that of `make -j test` is not for a make inside
+    r = subprocess.run([*map(str, words)], capture_output=True, text=True, timeout=60, env=env, **more)
     assert r.returncode == 0 and not r.stderr, r
     return r.stdout
 
