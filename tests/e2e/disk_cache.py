@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(__file__))
 from harness import MODELS, TINY, TMP, Server, chat, holdfast, long_chat, run, slow_model, until
@@ -95,11 +96,18 @@ def check_damage():
     assert (CACHE / "kv-notes.txt").exists()
 
 
+def settled():
+    before = files()[0].stat().st_size
+    time.sleep(0.4)
+    return files()[0].stat().st_size == before
+
+
 def check_disk_full():
     shutil.rmtree(CACHE, ignore_errors=True)
     with Server(model=TINY) as s:
         talk(s, conversation(1))
         until(lambda: files() and files()[0].stat().st_size > 1000)
+        until(settled)  # its last page is written beside the answer
         resource.prlimit(s.process.pid, resource.RLIMIT_FSIZE, (files()[0].stat().st_size + 100, resource.RLIM_INFINITY))
         for i in range(5):
             talk(s, conversation(2 + i)[1:], n=8)
