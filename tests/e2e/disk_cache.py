@@ -51,6 +51,7 @@ def kill_in_mid_answer(path, questions, least, more=()):
     shutil.rmtree(CACHE, ignore_errors=True)
     with Server(*more, model=path) as s:
         history, _ = talk(s, questions[:-1])
+        until(lambda: files() and settled())  # the store writes behind the answers, by moments
         body = long_chat(n=2000, messages=history + [{"role": "user", "content": questions[-1]}])
         stream = s.stream("/v1/chat/completions", body)
         lines = [stream.line() for _ in range(60)]
