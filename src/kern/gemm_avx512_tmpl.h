@@ -99,7 +99,7 @@ FORCE_INLINE void super_sums(const struct super_kind *t, const struct panel *p, 
 
 FORCE_INLINE void super_tile(const struct super_kind *t, const struct panel *p, int n_blocks,
                              const struct tile *x, float acc[TILE_COLS][PANEL_ROWS]) {
-    int offset_log = t->is_signed ? 7 : t->offset_log;
+    int offset_log = super_offset_log(t);
     for (int i = 0; i < n_blocks; i++) {
         const struct pack_block *b = x->b + i;
         __m512i sum[TILE_COLS], off[TILE_COLS];

@@ -4,16 +4,8 @@
 #ifndef HOLDFAST_KERN_GEMV_TMPL_H
 #define HOLDFAST_KERN_GEMV_TMPL_H
 
+#include "kern/levels.h"
 #include "kern/unpack_x86.h"
-
-struct matmul_args {
-    const char *rows;
-    size_t row_bytes;
-    int64_t row0, row1;
-    const struct kern_cols *x;
-    float *y;
-    int64_t y_ld;
-};
 
 struct super_kind {
     size_t bytes;
@@ -45,23 +37,28 @@ FORCE_INLINE void prefetch(const char *p, size_t n, size_t ahead) {
 
 /* ---- super-block types ---- */
 
+/* Lanes that add up to the sum of scaled products of a super-block with 256 activations, and to
+ * the sum of its mins (of its scales, where codes have an offset) times those. */
+FORCE_INLINE lanes_i32 super_sums_of(const struct super_kind *t, const struct super_vec *u,
+                                     const struct act_block *a, __m256i *off) {
+    __m256i s = of_groups(load128(a->s)), sums = in_group_order(load256(a->sum));
+    __m256i scale = _mm256_mullo_epi16(u->scale, s);
+    *off = _mm256_madd_epi16(t->mins ? _mm256_mullo_epi16(u->min, s) : scale, sums);
+    return super_products(t->is_signed, u->code, scale, a->q);
+}
+FORCE_INLINE int super_offset_log(const struct super_kind *t) {
+    return CODES_VNNI && t->is_signed ? 7 : t->offset_log;
+}
+
 /* acc + the product of a super-block with 256 activations. */
 FORCE_INLINE float super_dot(const struct super_kind *t, const struct super_vec *u,
                              const struct act_block *a, float acc) {
-    __m256i s = of_groups(load128(a->s)), sums = in_group_order(load256(a->sum));
-    __m256i scale = _mm256_mullo_epi16(u->scale, s);
-    __m256i low = fold(super_products(t->is_signed, u->code, scale, a->q));
-    int offset_log = CODES_VNNI && t->is_signed ? 7 : t->offset_log;
-    if (offset_log) {
-        __m256i codes = _mm256_madd_epi16(scale, sums);
-        low = _mm256_sub_epi32(low, _mm256_slli_epi32(codes, offset_log));
-    }
+    __m256i off, low = fold(super_sums_of(t, u, a, &off));
+    int offset_log = super_offset_log(t);
+    if (offset_log) low = _mm256_sub_epi32(low, _mm256_slli_epi32(off, offset_log));
     __m128i v = _mm_add_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
     __m128i w = v;
-    if (t->mins) {
-        __m256i m = _mm256_madd_epi16(_mm256_mullo_epi16(u->min, s), sums);
-        w = _mm_add_epi32(_mm256_castsi256_si128(m), _mm256_extracti128_si256(m, 1));
-    }
+    if (t->mins) w = _mm_add_epi32(_mm256_castsi256_si128(off), _mm256_extracti128_si256(off, 1));
     v = _mm_hadd_epi32(v, w);
     v = _mm_add_epi32(v, _mm_shuffle_epi32(v, 0xB1)); /* the sum in 0, that of the mins in 2 */
     __m128 f = _mm_cvtepi32_ps(v), d = _mm_set_ss(u->d * a->d);
@@ -73,15 +70,12 @@ FORCE_INLINE float super_dot(const struct super_kind *t, const struct super_vec 
 /* The same for n <= 4 columns, ld blocks apart, which share the work of adding lanes up. */
 FORCE_INLINE void super_dots(const struct super_kind *t, const struct super_vec *u,
                              const struct act_block *a, int64_t ld, int n, float acc[4]) {
-    int offset_log = CODES_VNNI && t->is_signed ? 7 : t->offset_log;
+    int offset_log = super_offset_log(t);
     lanes_i32 v[4];
     __m256i m[4];
     float d[4];
     for (int c = 0; c < 4; c++, a += c < n ? ld : 0) {
-        __m256i s = of_groups(load128(a->s)), sums = in_group_order(load256(a->sum));
-        __m256i scale = _mm256_mullo_epi16(u->scale, s);
-        v[c] = super_products(t->is_signed, u->code, scale, a->q);
-        m[c] = _mm256_madd_epi16(t->mins ? _mm256_mullo_epi16(u->min, s) : scale, sums);
+        v[c] = super_sums_of(t, u, a, &m[c]);
         d[c] = a->d;
     }
     __m128i sum = sum_lanes(v), off = sum_halves(m);

@@ -12,6 +12,16 @@
 #define KERN_X86 0
 #endif
 
+/* The arguments of a kern_matmul_fn, for the templates behind it. */
+struct matmul_args {
+    const char *rows;
+    size_t row_bytes;
+    int64_t row0, row1;
+    const struct kern_cols *x;
+    float *y;
+    int64_t y_ld;
+};
+
 void kern_elem_scalar(struct kern *k);
 void kern_act_scalar(struct kern *k);
 void kern_matmul_scalar(struct kern *k);

@@ -26,17 +26,8 @@ static float super_add(const struct super *u, bool mins, const struct act_block 
     return mins ? fmaf(-(u->dmin * a->d), (float)min_sum, acc) : acc;
 }
 
-struct args {
-    const char *rows;
-    size_t row_bytes;
-    int64_t row0, row1;
-    const struct kern_cols *x;
-    float *y;
-    int64_t y_ld;
-};
-
 FORCE_INLINE void super_matmul(void (*unpack)(const void *, struct super *), size_t block_bytes,
-                               bool mins, const struct args *g) {
+                               bool mins, const struct matmul_args *g) {
     int64_t n_blocks = act_blocks(g->x->k);
     for (int64_t r = g->row0; r < g->row1; r++) {
         const char *row = g->rows + (size_t)r * g->row_bytes;
@@ -78,7 +69,7 @@ FORCE_INLINE float chunk_add(const struct chunk *u, enum chunk_kind kind, const 
 }
 
 FORCE_INLINE void chunk_matmul(void (*unpack)(const void *, int64_t, struct chunk *),
-                               enum chunk_kind kind, const struct args *g) {
+                               enum chunk_kind kind, const struct matmul_args *g) {
     int64_t n_chunks = g->x->k / 32, n_blocks = act_blocks(g->x->k);
     for (int64_t r = g->row0; r < g->row1; r++) {
         const char *row = g->rows + (size_t)r * g->row_bytes;
@@ -119,7 +110,7 @@ static float load_bf16(const char *p, int64_t i) {
     return quant_bf16_to_f32(h);
 }
 
-FORCE_INLINE void dense_matmul(float (*load)(const char *, int64_t), const struct args *g) {
+FORCE_INLINE void dense_matmul(float (*load)(const char *, int64_t), const struct matmul_args *g) {
     for (int64_t r = g->row0; r < g->row1; r++) {
         const char *row = g->rows + (size_t)r * g->row_bytes;
         for (int c = 0; c < g->x->n_cols; c++) {
@@ -137,7 +128,7 @@ FORCE_INLINE void dense_matmul(float (*load)(const char *, int64_t), const struc
 #define MATMUL(type, body)                                                                         \
     static void matmul_##type(const void *rows, size_t row_bytes, int64_t row0, int64_t row1,      \
                               const struct kern_cols *x, float *y, int64_t y_ld, void *scratch) {  \
-        struct args g = {rows, row_bytes, row0, row1, x, y, y_ld};                                 \
+        struct matmul_args g = {rows, row_bytes, row0, row1, x, y, y_ld};                          \
         (void)scratch;                                                                             \
         body;                                                                                      \
     }
